@@ -1,0 +1,72 @@
+# Two commands on a fresh machine: `make book` and `make test`. Each makes .venv and installs into it.
+
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+PY := $(BIN)/python
+INSTALLED := $(VENV)/installed
+SITE := _build/html
+BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
+	-type f -not -name '*.pyc' -not -path '*/.ipynb_checkpoints/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help book test lint unit chapters pages lab refresh text bench student address clean
+
+help: ## show what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' \
+		| column -t -s '|' 2>/dev/null || grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt mnist_lab/__init__.py
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mnist-lab needs Python 3.11 or newer; name one with PYTHON=...')"
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lab,write]'
+	@touch $@
+
+book: $(SITE)/index.html ## build the site into _build/html
+	@echo "The book is in $(CURDIR)/$(SITE)/index.html"
+
+$(SITE)/index.html: $(INSTALLED) $(BOOK_SOURCES)
+	$(PY) -m book.figures.make_figures
+	$(BIN)/jupyter-book build . -W -n --keep-going --all
+
+test: lint unit chapters pages ## lint, types, unit tests, every chapter, the built pages
+
+lint: $(INSTALLED) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(INSTALLED) ## unit tests
+	$(PY) -m pytest tests --ignore tests/test_pages.py
+
+chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
+	$(PY) -m tools.check_chapters
+
+pages: $(SITE)/index.html ## the built pages in a real browser
+	$(PY) -m pytest tests/test_pages.py
+
+lab: $(INSTALLED) ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+text: $(INSTALLED) ## write the chapters as text, to be edited
+	$(PY) -m tools.notebooks text
+
+refresh: $(INSTALLED) ## fold edited text back, execute the chapters, store their outputs
+	$(PY) -m tools.notebooks refresh
+
+student: $(INSTALLED) ## the chapters without their solutions, in _build/student
+	$(PY) -m tools.notebooks student
+
+bench: $(INSTALLED) ## measure side by side, and record
+	$(PY) -m benchmarks.batching
+
+address: $(INSTALLED) ## make address URL=https://github.com/you/mnist-lab sets the publishing address
+	$(PY) -m tools.address $(URL)
+
+clean: ## remove what was built (not .venv)
+	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis runs
+	rm -f notebooks/*.md

@@ -1,0 +1,121 @@
+"""Augmentation of whole batches: every image is turned, shifted, scaled, sheared, warped at once.
+
+    augment = Augmentation(rotate=10, shift=2, scale=0.1)
+    images = augment(images, generator)         # float32 (n, 1, h, w) in and out
+
+All of it is one resampling: each image gets its own affine map, elastic displacements are added to
+the map, and one bilinear look-up reads the pixels. The batched form follows `grid_sample` of
+spatial transformer networks (Jaderberg et al. 2015); elastic distortion is that of Simard,
+Steinkraus and Platt 2003.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes, drawn anew for each image; zero switches one off.
+
+    Attributes
+    ----------
+    rotate : float
+        Degrees, drawn from [-rotate, rotate].
+    shift : float
+        Pixels, drawn from [-shift, shift] for each direction.
+    scale : float
+        Relative size, drawn from [1 - scale, 1 + scale].
+    shear : float
+        Degrees of slant, drawn from [-shear, shear].
+    elastic_strength : float
+        Pixels: what the smoothed noise is multiplied by (alpha in Simard et al.).
+    elastic_smoothness : float
+        Pixels: standard deviation of the Gaussian that smooths the noise (sigma).
+    """
+
+    rotate: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic_strength: float = 0.0
+    elastic_smoothness: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in ("rotate", "shift", "scale", "shear", "elastic_strength"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, found {getattr(self, name)}.")
+        if self.scale >= 1:
+            raise ValueError(f"scale must be below 1, found {self.scale}.")
+        if self.elastic_smoothness <= 0:
+            raise ValueError(f"elastic_smoothness must be above 0, found {self.elastic_smoothness}")
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every range is zero."""
+        return not (self.rotate or self.shift or self.scale or self.shear or self.elastic_strength)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return changed copies of `images`: float32 (n, channels, height, width) in and out.
+
+        The background must be zero, since zeros come in from outside an image: augment pixels
+        first, normalise after. `generator` lives on the images' device; the same state gives the
+        same batch.
+        """
+        if self.changes_nothing:
+            return images
+        maps = self._affine_maps(images, generator)
+        grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+        if self.elastic_strength:
+            grid = grid + self._displacements(images, generator)
+        return F.grid_sample(
+            images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+
+    def _affine_maps(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw one map from output to input coordinates per image: (n, 2, 3).
+
+        `affine_grid` measures from -1 to 1 across the image, hence the division by half its size.
+        """
+        count, _, height, width = images.shape
+        draws = torch.rand(5, count, generator=generator, device=images.device) * 2 - 1
+        turn = draws[0] * math.radians(self.rotate)
+        slant = torch.tan(draws[1] * math.radians(self.shear))
+        shrink = 1 / (1 + draws[2] * self.scale)
+        right, down = draws[3] * self.shift, draws[4] * self.shift
+        cosine, sine = torch.cos(turn) * shrink, torch.sin(turn) * shrink
+        # Rotation times shear, and then the shift, all of it backwards: from output to input.
+        # The units differ along the two sides of an image that is not square.
+        aspect = height / width
+        across = [cosine, (cosine * slant - sine) * aspect, -right / (width / 2)]
+        along = [sine / aspect, sine * slant + cosine, -down / (height / 2)]
+        return torch.stack([torch.stack(across, 1), torch.stack(along, 1)], 1).to(images.dtype)
+
+    def _displacements(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw smooth displacements: (n, height, width, 2), in `grid_sample`'s units.
+
+        A Gaussian blur is separable, and on an image this small each half of it is one matrix
+        product with a fixed band matrix: far cheaper than a convolution per image.
+        """
+        count, _, height, width = images.shape
+        noise = torch.rand(2, count, height, width, generator=generator, device=images.device)
+        rows = _blur_matrix(height, self.elastic_smoothness).to(images.device)
+        columns = _blur_matrix(width, self.elastic_smoothness).to(images.device)
+        pixels = rows @ (noise * 2 - 1) @ columns.T * self.elastic_strength
+        half = torch.tensor([width / 2, height / 2], device=images.device)
+        return (pixels.permute(1, 2, 3, 0) / half).to(images.dtype)
+
+
+@lru_cache(maxsize=16)
+def _blur_matrix(size: int, smoothness: float) -> Tensor:
+    """Return the (size, size) matrix that blurs a row of `size` pixels, zero beyond its ends."""
+    position = torch.arange(size, dtype=torch.float32)
+    weight = torch.exp(-0.5 * ((position[:, None] - position[None, :]) / smoothness) ** 2)
+    full = torch.exp(-0.5 * (torch.arange(-4 * size, 4 * size + 1.0) / smoothness) ** 2).sum()
+    return weight / full

@@ -1,0 +1,291 @@
+"""The command line: `python -m mnist_lab train | evaluate | predict`.
+
+Results go to standard output (with --json, the last line is one JSON object), progress to standard
+error. Bad usage or bad input is one sentence on standard error and status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mnist_lab import __version__
+
+# Nothing heavy is imported here: `--help` and a wrong option answer at once.
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage in front of it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows what there is)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(
+        prog="mnist_lab",
+        description="Train a network on handwritten digits, score it, and read digits with it.",
+    )
+    parser.add_argument("--version", action="version", version=f"mnist-lab {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train on MNIST and write a checkpoint",
+        description="Train on 55,000 of MNIST's training digits and keep the epoch that is best on "
+        "the other 5,000. Ctrl-C leaves a usable checkpoint.",
+        epilog="With --json: validation_accuracy and loss (both on the 5,000), seconds (training "
+        "only), parameters, epochs, device, seed; with --test also accuracy (0 to 1) and n.",
+    )
+    parser.add_argument(
+        "--preset",
+        default="standard",
+        choices=["fast", "standard", "best"],
+        help="how much to train: seconds, minutes, or a quarter of an hour on 2 cores "
+        "(default: standard)",
+    )
+    parser.add_argument("--model", metavar="NAME", help="another network than the preset's")
+    parser.add_argument("--epochs", type=int, metavar="N", help="another number of epochs")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    _add_device(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the checkpoint (default: runs/PRESET)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished run in --out, exactly"
+    )
+    parser.add_argument(
+        "--test", action="store_true", help="score the 10,000 test digits once, at the very end"
+    )
+    _add_json(parser)
+    parser.set_defaults(run=_train)
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a checkpoint on labelled digits",
+        description="Score a checkpoint on labelled digits.",
+        epilog="With --json: accuracy (0 to 1), loss (nats), n.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument(
+        "--data",
+        default="mnist",
+        metavar="mnist|uci|PATH",
+        help="MNIST's test part (default), UCI digits, or your own: an .npz with images "
+        "(n, 28, 28) uint8, white ink on black, and labels; a folder of IDX files; or a folder "
+        "with one sub-folder of pictures per class",
+    )
+    _add_device(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_predict(commands: Any) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="read the digit in pictures",
+        description="Read the digit in each picture: a photo, scan or drawing of one digit, dark "
+        "ink on light paper or the reverse, of any size.",
+        epilog="With --json: results, one entry a file in the order given, with file, digits (each "
+        "with digit, probability, and box: left, top, right, bottom in pixels) and error. One bad "
+        "file does not stop the others; the status is then 2.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    _add_device(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_predict)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda", "mps"],
+        help="default: auto, which takes CUDA, then MPS, then the CPU",
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="end with one line of JSON on standard output"
+    )
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from mnist_lab.batches import Batches, choose_device
+    from mnist_lab.checkpoints import load_tensors
+    from mnist_lab.datasets import load_mnist, split
+    from mnist_lab.models import count_parameters
+    from mnist_lab.recipes import PRESETS
+    from mnist_lab.training import RESUME, evaluate, fit
+
+    recipe = PRESETS[arguments.preset]
+    config = replace(recipe.config, seed=arguments.seed)
+    if arguments.epochs is not None:
+        config = replace(config, epochs=arguments.epochs)
+    model = arguments.model or recipe.model
+    folder = arguments.out or Path("runs") / arguments.preset
+    if not arguments.resume and (folder / f"{RESUME}.json").exists():
+        done = load_tensors(folder, RESUME)[1].get("epoch")
+        raise ValueError(
+            f"{folder} holds an unfinished run ({done} epochs are done): go on with --resume, "
+            f"or name another folder with --out."
+        )
+    device = choose_device(arguments.device)
+    mnist = load_mnist()
+    train, validation = split(mnist.train, seed=0)
+    try:
+        result = fit(
+            model,
+            train,
+            validation,
+            config,
+            arguments=recipe.arguments if model == recipe.model else {},
+            device=str(device),
+            folder=folder,
+            resume=arguments.resume,
+        )
+    except KeyboardInterrupt:
+        print(f"Stopped: {folder} holds a usable checkpoint; --resume goes on.", file=sys.stderr)
+        return 130
+    record = {
+        "validation_accuracy": result.best.validation.accuracy,
+        "loss": result.best.validation.loss,
+        "seconds": round(result.seconds, 3),
+        "parameters": count_parameters(result.model),
+        "epochs": config.epochs,
+        "device": str(device),
+        "seed": config.seed,
+    }
+    _say(
+        f"{model}: {record['parameters']:,} parameters, {config.epochs} epochs in "
+        f"{result.seconds:.0f} s on {device}, best epoch {result.best.epoch}"
+    )
+    _say(f"validation accuracy {result.best.validation.accuracy:.2%} (5,000 digits)")
+    if arguments.test:
+        test = Batches(mnist.test, device=device, normalisation=config.normalisation)
+        score = evaluate(result.model, test)
+        record |= {"accuracy": score.accuracy, "n": score.count}
+        _say_accuracy("test accuracy", round(score.accuracy * score.count), score.count)
+    _say(f"checkpoint in {folder}")
+    _end(arguments, record)
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from mnist_lab.batches import Batches, choose_device
+    from mnist_lab.checkpoints import load_checkpoint
+    from mnist_lab.datasets import (
+        DataError,
+        align_classes,
+        load_mnist,
+        load_path,
+        load_uci_digits,
+    )
+    from mnist_lab.handwriting import read_digit_image
+    from mnist_lab.training import evaluate
+
+    model, card = load_checkpoint(arguments.folder)
+    device = choose_device(arguments.device)
+    if arguments.data == "mnist":
+        digits = load_mnist().test
+    elif arguments.data == "uci":
+        digits = load_uci_digits()
+    else:
+        digits = load_path(arguments.data, read_digit_image)
+    if digits.images.shape[1:] != card.input_size:
+        found, expected = digits.images.shape[1:], card.input_size
+        raise DataError(
+            f"{arguments.data} has images of {found[0]}x{found[1]} pixels; the model takes "
+            f"{expected[0]}x{expected[1]}."
+        )
+    digits = align_classes(digits, card.class_names)
+    score = evaluate(
+        model.to(device), Batches(digits, device=device, normalisation=card.normalisation)
+    )
+    _say_accuracy("accuracy", round(score.accuracy * score.count), score.count)
+    _say(f"loss {score.loss:.4f} nats")
+    _end(arguments, {"accuracy": score.accuracy, "loss": score.loss, "n": score.count})
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from mnist_lab.batches import choose_device
+    from mnist_lab.checkpoints import load_checkpoint
+    from mnist_lab.handwriting import FoundDigit, HandwritingError, read_digit
+
+    model, card = load_checkpoint(arguments.folder)
+    device = choose_device(arguments.device)
+    model.to(device)
+
+    def read(found: FoundDigit) -> dict[str, Any]:
+        pixels = torch.from_numpy(found.image)[None, None].to(device)
+        with torch.no_grad():
+            probabilities = model(card.normalisation(pixels)).softmax(1)[0]
+        label = int(probabilities.argmax())
+        name = card.class_names[label]
+        return {
+            "digit": int(name) if name.isdecimal() else name,
+            "probability": round(float(probabilities[label]), 6),
+            "box": list(found.box),
+        }
+
+    results: list[dict[str, Any]] = []
+    for file in arguments.images:
+        digits, problem = [], None
+        try:
+            digits = [read(read_digit(file))]
+        except HandwritingError as error:
+            problem = str(error)
+            print(f"mnist_lab predict: {problem}", file=sys.stderr)
+        results.append({"file": file, "digits": digits, "error": problem})
+        for digit in digits:
+            _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")
+    _end(arguments, {"results": results})
+    return 2 if any(entry["error"] for entry in results) else 0
+
+
+def _say(line: str) -> None:
+    print(line)
+
+
+def _say_accuracy(what: str, correct: int, count: int) -> None:
+    from mnist_lab.records import wilson_interval
+
+    low, high = wilson_interval(correct, count)
+    share = f"{correct:,} of {count:,}; 95 % interval {low:.2%} to {high:.2%}"
+    _say(f"{what} {correct / count:.2%} ({share})")
+
+
+def _end(arguments: argparse.Namespace, record: dict[str, Any]) -> None:
+    if arguments.json:
+        print(json.dumps(record, allow_nan=False))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except (ValueError, FloatingPointError, OSError) as error:
+        sentence = " ".join(str(error).split())
+        print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
+        return 2
+    return status

@@ -1,0 +1,585 @@
+"""The training loop: configuration, one step, one epoch, a whole run.
+
+    config = TrainConfig(epochs=3)
+    model = build_model("small_cnn", seed=config.seed)
+    state = start_training(model, train, config)
+    for report in iter_epochs(state, train, validation, config):    # your `for` loop is the hook
+        print(report)
+
+`fit` does the same from two `DigitSet`s, with a progress bar, a checkpoint of the best epoch and
+exact resumption. Everything random comes from `config.seed`: the same seed on the same machine
+gives the same weights.
+
+The shape of the loop (steps as functions, a frozen configuration, the learning rate as a pure
+function of the step) follows common practice; one-cycle is Smith and Topin 2019, label smoothing
+Szegedy et al. 2016, decoupled weight decay Loshchilov and Hutter 2019, averaging of weights Polyak
+and Juditsky 1992.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from mnist_lab.augmentation import Augmentation
+from mnist_lab.batches import (
+    MNIST_NORMALISATION,
+    Batch,
+    Batches,
+    Normalisation,
+    choose_device,
+    seeded_generator,
+)
+from mnist_lab.checkpoints import (
+    CheckpointError,
+    ModelCard,
+    load_tensors,
+    load_weights,
+    save_checkpoint,
+    save_tensors,
+)
+from mnist_lab.datasets import DigitSet
+from mnist_lab.models import build_model
+
+RESUME = "resume"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train. Each default has its reason beside it."""
+
+    epochs: int = 3
+    batch_size: int = 128  # small enough to learn much per epoch, large enough for fast matrices
+    optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # needs the least tuning
+    learning_rate: float = 0.01  # the peak; one-cycle bears more than a constant rate does
+    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    warm_up: float = 0.25  # share of the steps in which one-cycle rises
+    momentum: float = 0.9  # SGD's momentum, Adam's first beta
+    adam_epsilon: float = 1e-8  # torch's default; Keras has 1e-7
+    weight_decay: float = 0.0  # on matrices and kernels only, not on biases and norms
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping
+    average_decay: float = 0.0  # of an exponential average of the weights; 0: none
+    normalisation: Normalisation = MNIST_NORMALISATION
+    augmentation: Augmentation | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "epochs": self.epochs >= 1,
+            "batch_size": self.batch_size >= 1,
+            "learning_rate": self.learning_rate > 0,
+            "warm_up": 0 <= self.warm_up < 1,
+            "momentum": 0 <= self.momentum < 1,
+            "weight_decay": self.weight_decay >= 0,
+            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "clip_norm": self.clip_norm is None or self.clip_norm > 0,
+            "average_decay": 0 <= self.average_decay < 1,
+            "optimizer": self.optimizer in ("sgd", "adam", "adamw"),
+            "schedule": self.schedule in ("constant", "one_cycle"),
+            "seed": self.seed >= 0,
+        }
+        for name, right in checks.items():
+            if not right:
+                raise ValueError(f"{name} cannot be {getattr(self, name)!r}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as JSON can hold it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss (nats per example) and accuracy in [0, 1] over `count` examples."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What one epoch did; `epoch` counts from 1, `seconds` is the time spent training in it."""
+
+    epoch: int
+    train: Score
+    validation: Score
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class TrainState:
+    """All that training changes: the model, its optimizer, and how far it has come."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    total_steps: int
+    average: nn.Module | None = None
+    step: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The model to score and to keep: the averaged one where there is one."""
+        return self.average or self.model
+
+
+# --- Steps ---------------------------------------------------------------------------------------
+
+
+def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
+    """Return the learning rate of a step (from 0): a pure function.
+
+    One-cycle rises on a line for `warm_up` of the steps, and falls to nearly 0 on a cosine.
+    """
+    if config.schedule == "constant":
+        return config.learning_rate
+    # Half a step further: the first rate is not 0, the last is not 0 either.
+    progress = (step + 0.5) / total_steps
+    if progress < config.warm_up:
+        return config.learning_rate * progress / config.warm_up
+    fall = (progress - config.warm_up) / (1 - config.warm_up)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Make the optimizer of a configuration; biases and norms are not decayed."""
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    rate = config.learning_rate
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
+    betas = (config.momentum, 0.999 if config.schedule == "constant" else 0.99)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=rate, betas=betas, eps=config.adam_epsilon)
+
+
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: TrainConfig
+) -> tuple[Tensor, Tensor]:
+    """Take one step on one batch.
+
+    Returns
+    -------
+    (loss, logits), detached: the mean loss of the batch and (n, classes), from before the step.
+    """
+    images, labels = batch
+    logits = model(images)
+    loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step()
+    return loss.detach(), logits.detach()
+
+
+def score_as_is(model: nn.Module, batches: Iterable[Batch]) -> Score:
+    """Score each example once, without gradients, in whatever mode the model is.
+
+    Sums over examples, not over batches, so a short last batch weighs as little as it should.
+    """
+    loss, correct, count = 0.0, 0, 0
+    with torch.no_grad():
+        for images, labels in batches:
+            logits = model(images)
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(1) == labels).sum())
+            count += len(labels)
+    if count == 0:
+        raise ValueError("There is nothing to score: the batches hold no example.")
+    return Score(loss / count, correct / count, count)
+
+
+def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
+    """Score each example once, without gradients; restore the model's previous mode.
+
+    In eval mode dropout is off and batch norm uses its running statistics.
+    """
+    training = model.training
+    model.eval()
+    try:
+        return score_as_is(model, batches)
+    finally:
+        model.train(training)
+
+
+# --- Epochs --------------------------------------------------------------------------------------
+
+
+def start_training(model: nn.Module, train: Batches, config: TrainConfig) -> TrainState:
+    """Return the state before the first step."""
+    average = copy.deepcopy(model).requires_grad_(False) if config.average_decay else None
+    return TrainState(model, make_optimizer(model, config), len(train) * config.epochs, average)
+
+
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move every number of `average` towards `model`: decay times the old plus the rest new."""
+    with torch.no_grad():
+        for old, new in zip(
+            average.state_dict().values(), model.state_dict().values(), strict=True
+        ):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
+
+
+def train_epoch(
+    state: TrainState,
+    train: Batches,
+    config: TrainConfig,
+    on_step: Callable[[float], None] = lambda loss: None,
+) -> Score:
+    """Train for one epoch and return the mean over its examples, as they were met.
+
+    Parameters
+    ----------
+    on_step : callable
+        Called with the loss after every step.
+
+    Raises
+    ------
+    FloatingPointError
+        At the first loss that is not finite, before it can spoil a checkpoint.
+    """
+    model, device = state.model, train.device
+    loss_sum, correct, count = 0.0, 0, 0
+    train.epoch = state.epoch
+    model.train()
+    # Dropout draws from torch's global generator. Seeding it from (seed, epoch) inside a fork makes
+    # a resumed epoch repeat exactly, and leaves the caller's generator as it was.
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        seed = seeded_generator(torch.device("cpu"), config.seed, state.epoch, 1).initial_seed()
+        torch.manual_seed(seed)
+        for images, labels in train:
+            rate = learning_rate_at(state.step, state.total_steps, config)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            loss, logits = train_step(model, state.optimizer, (images, labels), config)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(_explain_loss(value, state, rate, images))
+            if state.average is not None:
+                # Early on an average over 1/(1 - decay) steps would mostly hold the first weights.
+                decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
+                update_average(state.average, model, decay)
+            loss_sum += value * len(labels)
+            correct += int((logits.argmax(1) == labels).sum())
+            count += len(labels)
+            state.step += 1
+            on_step(value)
+    state.epoch += 1
+    return Score(loss_sum / count, correct / count, count)
+
+
+def _explain_loss(value: float, state: TrainState, rate: float, images: Tensor) -> str:
+    where = f"The loss is {value} at step {state.step + 1} of {state.total_steps}"
+    if not bool(torch.isfinite(images).all()):
+        return f"{where}: the images of this batch hold values that are not finite."
+    return (
+        f"{where}: the learning rate there is {rate:.3g}; try a tenth of it, or set clip_norm to "
+        f"bound the gradient."
+    )
+
+
+def iter_epochs(
+    state: TrainState,
+    train: Batches,
+    validation: Iterable[Batch],
+    config: TrainConfig,
+    on_step: Callable[[float], None] = lambda loss: None,
+) -> Iterator[EpochReport]:
+    """Yield after every epoch, so that the caller may plot, save or break.
+
+    Goes on from `state`, so it also serves a resumed run. Raises FloatingPointError as soon as the
+    training loss is not finite.
+    """
+    while state.epoch < config.epochs:
+        started = time.perf_counter()
+        trained = train_epoch(state, train, config, on_step)
+        seconds = time.perf_counter() - started
+        state.seconds += seconds
+        score = evaluate(state.scored_model, validation)
+        rate = state.optimizer.param_groups[0]["lr"]
+        yield EpochReport(state.epoch, trained, score, rate, seconds)
+
+
+# --- A whole run ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained model (of its best epoch, in eval mode), its card and the reports of all epochs."""
+
+    model: nn.Module
+    card: ModelCard
+    reports: tuple[EpochReport, ...]
+    best: EpochReport
+    seconds: float
+
+
+def fit(
+    name: str,
+    train: DigitSet,
+    validation: DigitSet,
+    config: TrainConfig,
+    *,
+    arguments: dict[str, Any] | None = None,
+    device: str = "auto",
+    folder: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> FitResult:
+    """Train the model called `name` and keep its best epoch by validation accuracy.
+
+    Parameters
+    ----------
+    name, arguments
+        As for `models.build_model`.
+    train, validation : DigitSet
+        A test part is refused: nothing may be chosen on it.
+    config : TrainConfig
+    device : {"auto", "cuda", "mps", "cpu"}
+    folder : path, optional
+        Where the checkpoint goes. After every epoch it holds the best model so far and what is
+        needed to resume; the latter is removed at the end.
+    resume : bool
+        Go on from what an interrupted run left in `folder`; on the CPU the result is bit for bit
+        that of a run without interruption. Where there is nothing to resume, training starts anew.
+    progress : bool
+        Show a bar (on standard error, or as a widget in a notebook).
+
+    Raises
+    ------
+    ValueError
+        If a part of the data is a test part, or the parts have different classes.
+    FloatingPointError
+        If the loss is not finite; the checkpoint of the best epoch so far stays.
+    KeyboardInterrupt
+        On Ctrl-C, after a usable checkpoint has been written.
+    """
+    _check_parts(train, validation)
+    where = choose_device(device)
+    model = build_model(name, seed=config.seed, **(arguments or {}))
+    # Channels beside each other in memory: the same numbers, a third less time in convolutions.
+    model.to(where).to(memory_format=torch.channels_last)
+    batches = Batches(
+        train,
+        config.batch_size,
+        device=where,
+        normalisation=config.normalisation,
+        augmentation=config.augmentation,
+        shuffle=True,
+        seed=config.seed,
+    )
+    held_out = Batches(validation, device=where, normalisation=config.normalisation)
+    state = start_training(model, batches, config)
+    card = ModelCard(
+        model=name,
+        arguments=dict(arguments or {}),
+        normalisation=config.normalisation,
+        input_size=(train.images.shape[1], train.images.shape[2]),
+        class_names=train.class_names,
+        training={"config": config.to_json(), "data": _fingerprint(train, validation)},
+    )
+    run = _Run(state, card, None if folder is None else Path(folder))
+    if resume:
+        run.resume()
+    with tqdm(total=state.total_steps, initial=state.step, disable=not progress) as bar:
+
+        def on_step(loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+
+        try:
+            for report in iter_epochs(state, batches, held_out, config, on_step):
+                run.take(report)
+                bar.set_description(f"validation {report.validation.accuracy:.2%}")
+        except KeyboardInterrupt:
+            run.keep_interrupted()
+            raise
+    return run.finish()
+
+
+def _check_parts(train: DigitSet, validation: DigitSet) -> None:
+    for role, digits in (("train", train), ("validation", validation)):
+        if digits.part == "test":
+            raise ValueError(
+                f"The {role} digits are a test part: it is scored once, at the end, and nothing is "
+                f"learnt or chosen on it."
+            )
+    if train.class_names != validation.class_names:
+        raise ValueError("The training and the validation part have different classes.")
+    if train.images.shape[1:] != validation.images.shape[1:]:
+        raise ValueError("The training and the validation part have images of different sizes.")
+
+
+def _fingerprint(*parts: DigitSet) -> list[dict[str, int]]:
+    """Tell one data set from another, so that a run is not resumed on other data."""
+    return [
+        {
+            "count": len(part),
+            "crc32": zlib.crc32(part.labels.tobytes(), zlib.crc32(part.images.tobytes())),
+        }
+        for part in parts
+    ]
+
+
+class _Run:
+    """The bookkeeping of `fit`: which epoch is best, and what lies in the folder."""
+
+    def __init__(self, state: TrainState, card: ModelCard, folder: Path | None) -> None:
+        self.state = state
+        self.card = card
+        self.folder = folder
+        self.reports: list[EpochReport] = []
+        self.best: EpochReport | None = None
+        self.best_weights: dict[str, Tensor] = {}
+
+    def take(self, report: EpochReport) -> None:
+        """Count an epoch, and write what a kill must not lose."""
+        self.reports.append(report)
+        if self.best is None or _is_better(report.validation, self.best.validation):
+            self.best = report
+            weights = self.state.scored_model.state_dict()
+            self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
+            if self.folder is not None:
+                save_checkpoint(self.folder, self.state.scored_model, self._card_now())
+        if self.folder is not None and self.state.step < self.state.total_steps:
+            save_tensors(self.folder, RESUME, self._tensors(), self._record())
+
+    def keep_interrupted(self) -> None:
+        """Leave a usable checkpoint even if no epoch was finished."""
+        if self.folder is not None and self.best is None:
+            save_checkpoint(self.folder, self.state.scored_model, self._card_now())
+
+    def finish(self) -> FitResult:
+        """Put the best weights into the model; nothing is left to resume."""
+        assert self.best is not None  # epochs is at least 1
+        model = self.state.model
+        model.load_state_dict(self.best_weights)
+        if self.folder is not None:
+            # The JSON goes first: without it the weights beside it are nothing to resume from.
+            for path in [self.folder / f"{RESUME}.json", *self.folder.glob(f"{RESUME}-*")]:
+                path.unlink(missing_ok=True)
+        seconds = self.state.seconds
+        return FitResult(model.eval(), self._card_now(), tuple(self.reports), self.best, seconds)
+
+    def resume(self) -> None:
+        """Take up the state in the folder, if there is one and it is of this very run."""
+        if self.folder is None or not (self.folder / f"{RESUME}.json").exists():
+            return
+        tensors, record = load_tensors(self.folder, RESUME)
+        self._check_same_run(record)
+        source = str(self.folder)
+        state = self.state
+        load_weights(state.model, _part_of(tensors, "model"), source)
+        if state.average is not None:
+            load_weights(state.average, _part_of(tensors, "average"), source)
+        _load_optimizer(state.optimizer, _part_of(tensors, "optimizer"))
+        state.step, state.epoch = int(record["step"]), int(record["epoch"])
+        state.seconds = float(record["seconds"])
+        self.best_weights = _part_of(tensors, "best")
+        self.reports = [_report_from(entry) for entry in record["reports"]]
+        self.best = self.reports[int(record["best"])]
+
+    def _check_same_run(self, record: dict[str, Any]) -> None:
+        # Through JSON and back, as tuples become lists there.
+        ours = json.loads(json.dumps(self.card.to_json()))
+        theirs = record["card"]
+        for ours_part, theirs_part in (
+            (ours, theirs),
+            (ours["training"]["config"], theirs["training"]["config"]),
+        ):
+            for name, value in ours_part.items():
+                if name != "training" and theirs_part.get(name) != value:
+                    raise CheckpointError(
+                        f"The run in {self.folder} was started with another {name}: "
+                        f"{theirs_part.get(name)!r}, now {value!r}. Start anew in another folder."
+                    )
+        if ours["training"]["data"] != theirs["training"]["data"]:
+            raise CheckpointError(f"The run in {self.folder} was started on other data.")
+
+    def _card_now(self) -> ModelCard:
+        training = {**self.card.training, "step": self.state.step}
+        if self.best is not None:
+            training |= {
+                "epoch": self.best.epoch,
+                "validation_accuracy": self.best.validation.accuracy,
+                "validation_loss": self.best.validation.loss,
+            }
+        return replace(self.card, training=training)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        parts: dict[str, dict[str, Tensor]] = {
+            "model": self.state.model.state_dict(),
+            "average": self.state.average.state_dict() if self.state.average else {},
+            "optimizer": _optimizer_tensors(self.state.optimizer),
+            "best": self.best_weights,
+        }
+        return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
+
+    def _record(self) -> dict[str, Any]:
+        assert self.best is not None
+        return {
+            "card": self.card.to_json(),
+            "step": self.state.step,
+            "epoch": self.state.epoch,
+            "seconds": self.state.seconds,
+            "reports": [asdict(report) for report in self.reports],
+            "best": self.reports.index(self.best),
+        }
+
+
+def _is_better(new: Score, old: Score) -> bool:
+    """Higher accuracy; among equals the lower loss."""
+    return (new.accuracy, -new.loss) > (old.accuracy, -old.loss)
+
+
+def _part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"{part}/"
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten the optimizer's state into named tensors: `3/exp_avg` for parameter number 3."""
+    return {
+        f"{index}/{name}": torch.as_tensor(value)
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+        if value is not None
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/")
+        entries.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def _report_from(record: dict[str, Any]) -> EpochReport:
+    scores = {part: Score(**record[part]) for part in ("train", "validation")}
+    return EpochReport(**{**record, **scores})

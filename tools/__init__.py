@@ -1,0 +1,1 @@
+"""What the Makefile calls: chapters as text, re-execution, student version, publishing address."""

@@ -1,0 +1,91 @@
+"""Where the book is published: one setting, and every use of it.
+
+    python -m tools.address https://github.com/you/mnist-lab      rewrites every use
+    python -m tools.address --check https://github.com/you/mnist-lab
+
+The setting is `repository: url:` in `_config.yml`. Until somebody publishes the book it is the
+placeholder https://github.com/OWNER/mnist-lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from mnist_lab.files import write_atomically
+
+ROOT = Path(__file__).parents[1]
+PLACEHOLDER = "OWNER"
+TEXT_SUFFIXES = {".md", ".ipynb", ".yml", ".yaml", ".toml", ".cff", ".py", ".txt", ".html"}
+# These speak of the placeholder itself.
+EXEMPT = {"tools/address.py", "tests/test_address.py", "CHANGELOG.md"}
+
+
+def current_address(root: Path = ROOT) -> str:
+    """Return the setting."""
+    config = (root / "_config.yml").read_text(encoding="utf-8")
+    match = re.search(r"^repository:\s*\n(?:[ \t]+.*\n)*?[ \t]+url:\s*(\S+)", config, re.MULTILINE)
+    if not match:
+        sys.exit("_config.yml has no `repository: url:`.")
+    return match[1]
+
+
+def parse_address(url: str) -> tuple[str, str]:
+    """Return (owner, name) of https://github.com/owner/name."""
+    match = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", url)
+    if not match:
+        sys.exit(f"{url!r} is no address of the form https://github.com/owner/name.")
+    return match[1], match[2]
+
+
+def files_that_may_use_it(root: Path = ROOT) -> list[Path]:
+    """Return the project's own text files."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    return [
+        root / name
+        for name in listed.splitlines()
+        if Path(name).suffix in TEXT_SUFFIXES and name not in EXEMPT and (root / name).is_file()
+    ]
+
+
+def rewrite(old: str, new: str, root: Path = ROOT) -> list[Path]:
+    """Replace one address by another everywhere; return the files that changed."""
+    (old_owner, old_name), (owner, name) = parse_address(old), parse_address(new)
+    changed = []
+    for path in files_that_may_use_it(root):
+        before = path.read_text(encoding="utf-8")
+        after = before.replace(f"{old_owner}/{old_name}", f"{owner}/{name}")
+        pages = f"{old_owner.lower()}.github.io/{old_name}"
+        after = after.replace(pages, f"{owner.lower()}.github.io/{name}")
+        if after != before:
+            write_atomically(path, after)
+            changed.append(path)
+    return changed
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("url", nargs="?", help="https://github.com/owner/name")
+    parser.add_argument("--check", action="store_true", help="fail if the setting is another")
+    arguments = parser.parse_args()
+    current = current_address()
+    if not arguments.url:
+        sys.exit(f"The address is {current}. Give another: make address URL=https://github.com/...")
+    if arguments.check:
+        if parse_address(current) != parse_address(arguments.url):
+            sys.exit(
+                f"The book's address is {current}, but this repository is {arguments.url}: "
+                f"run `make address URL={arguments.url}` and commit."
+            )
+        return
+    for path in rewrite(current, arguments.url):
+        print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Run every chapter through strict nbval, against the built wheel, in an empty folder.
+
+    python -m tools.check_chapters [ch01 ...]
+
+This is the situation of a reader in Colab: the notebook, the package, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def install_wheel(folder: Path) -> Path:
+    """Build the wheel and unpack it into `folder`; return where it can be imported from."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(folder), str(ROOT)], check=True)
+    (wheel,) = folder.glob("mnist_lab-*.whl")
+    site = folder / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    return site
+
+
+def main() -> int:
+    """Return pytest's exit status."""
+    wanted = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as wheel_folder, tempfile.TemporaryDirectory() as empty:
+        environment = os.environ | {"PYTHONPATH": str(install_wheel(Path(wheel_folder)))}
+        where = [sys.executable, "-c", "import mnist_lab; print(mnist_lab.__file__)"]
+        found = subprocess.run(
+            where, env=environment, cwd=empty, check=True, capture_output=True, text=True
+        ).stdout
+        if not found.startswith(wheel_folder):
+            sys.exit(f"The chapters would import {found.strip()}, not the built wheel.")
+        for path in sorted((ROOT / "notebooks").glob("ch*.ipynb")):
+            if not wanted or path.name.partition("_")[0] in wanted:
+                shutil.copy(path, empty)
+        pytest = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
+        options = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", empty, "--durations=8"]
+        return subprocess.run([*pytest, *options, empty], env=environment, cwd=empty).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -352,8 +352,9 @@ def load_npz(path: str | Path) -> DigitSet:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise DataError(f"{path} is no .npz: it holds a single array.")
             missing = {"images", "labels"} - set(archive.files)
             if missing:

@@ -10,6 +10,8 @@ DataLoader's workers do image by image is done here for a batch at once (chapter
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -32,6 +34,12 @@ class Normalisation:
 
     mean: float = 0.1307
     deviation: float = 0.3081
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mean):
+            raise ValueError(f"mean must be finite, found {self.mean}.")
+        if not 0 < self.deviation < math.inf:
+            raise ValueError(f"deviation must be above 0 and finite, found {self.deviation}.")
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Turn pixels of 0 to 255, of any type and shape, into normalised float32."""
@@ -57,7 +65,8 @@ def choose_device(name: str = "auto") -> torch.device:
     }
     if name == "auto":
         return torch.device(next(kind for kind, here in available.items() if here()))
-    kind = name.partition(":")[0]
+    match = re.fullmatch(r"(\w+)(:\d+)?", name)
+    kind = match[1] if match else ""
     if kind not in available:
         raise ValueError(f"No device {name!r}: choose auto, cuda, mps or cpu.")
     if not available[kind]():

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -158,7 +159,7 @@ def load_tensors(folder: str | Path, name: str) -> tuple[dict[str, Tensor], dict
     folder = Path(folder)
     path = folder / f"{name}.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(_why_no_checkpoint(folder, path)) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -173,13 +174,21 @@ def load_tensors(folder: str | Path, name: str) -> tuple[dict[str, Tensor], dict
     weights = folder / Path(str(record.get("weights", ""))).name
     try:
         content = weights.read_bytes()
-        if hashlib.sha256(content).hexdigest() != record.get("weights_sha256"):
-            raise CheckpointError(
-                f"{weights} has been altered or cut short: its SHA-256 is not the one in {path}."
-            )
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise CheckpointError(f"{weights!s:.300} cannot be read: {error!s:.300}.") from error
+    if hashlib.sha256(content).hexdigest() != record.get("weights_sha256"):
+        raise CheckpointError(
+            f"{weights} has been altered or cut short: its SHA-256 is not the one in {path}."
+        )
+    try:
         return safetensors.torch.load(content), record
-    except (OSError, SafetensorError) as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: an element type that torch has not
         raise CheckpointError(f"{weights} cannot be read: {error}.") from error
+
+
+def _refuse_constant(word: str) -> None:
+    """Refuse NaN and Infinity, which Python reads although JSON has no such words."""
+    raise ValueError(f"{word} is no JSON")
 
 
 def _why_no_checkpoint(folder: Path, path: Path) -> str:
@@ -207,5 +216,10 @@ def _is_pickle(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(4)
-    zipped = start == b"PK\x03\x04" and path.suffix in {".pt", ".pth", ".bin", ".ckpt"}
-    return zipped or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+    if start[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:  # pickle's protocols
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.save writes a zip with one pickle in it
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False

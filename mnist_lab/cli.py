@@ -288,4 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sentence = " ".join(str(error).split())
         print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
     return status

@@ -72,6 +72,8 @@ def find_digit(grey: NDArray[np.uint8], name: str = "the picture") -> FoundDigit
     HandwritingError
         If there is no ink; the message calls the picture `name`.
     """
+    if grey.size == 0:
+        raise HandwritingError(f"{name} shows no digit: it has no pixels.")
     ink, shrinkage = _ink_of(grey)
     peak = int(ink.max(initial=0))
     if peak < FAINTEST_INK:
@@ -92,15 +94,19 @@ def fit_like_mnist(digit: NDArray[np.uint8]) -> NDArray[np.uint8]:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     # A box filter averages what it shrinks, and so leaves the grey edges that MNIST has.
     filter_ = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
-    small = Image.fromarray(digit).resize(size, filter_)
+    small = np.asarray(Image.fromarray(digit).resize(size, filter_))
+    if scale < 1:  # a line thinner than a pixel of the result is as black as any other
+        small = (small * (255 / max(1, int(small.max())))).round().astype(np.uint8)
     canvas = np.zeros((SIZE, SIZE), np.uint8)
-    paste_by_centre_of_mass(canvas, np.asarray(small))
+    paste_by_centre_of_mass(canvas, small)
     return canvas
 
 
 def _load_grey(path: Path) -> NDArray[np.uint8]:
     """Load a picture as grey values, upright, transparency laid on white."""
     try:
+        if path.is_dir():
+            raise HandwritingError(f"{path} is a folder; an image file is expected.")
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise HandwritingError(
@@ -108,7 +114,9 @@ def _load_grey(path: Path) -> NDArray[np.uint8]:
                     f"{MAX_PIXELS // 1_000_000} million can be read."
                 )
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith(("I", "F")):  # 16 and 32 bits: their full range to 0..255
+            if upright.mode.startswith("I"):
+                return _to_8_bits(np.asarray(upright, np.float64))
+            if upright.mode == "F":
                 return _stretch(np.asarray(upright, np.float64))
             if upright.has_transparency_data:
                 upright = upright.convert("RGBA")
@@ -117,8 +125,6 @@ def _load_grey(path: Path) -> NDArray[np.uint8]:
             return np.asarray(upright.convert("L"))
     except FileNotFoundError as error:
         raise HandwritingError(f"{path} does not exist.") from error
-    except IsADirectoryError as error:
-        raise HandwritingError(f"{path} is a folder; an image file is expected.") from error
     except UnidentifiedImageError as error:
         raise HandwritingError(f"{path} is no image that can be read.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -129,7 +135,15 @@ def _load_grey(path: Path) -> NDArray[np.uint8]:
         raise HandwritingError(f"{path} cannot be read as an image: {error}.") from error
 
 
+def _to_8_bits(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Bring whole numbers to 0 to 255; the highest tells whether they have 8, 12 or 16 bits."""
+    bits = max(8, int(values.max(initial=0)).bit_length())
+    return (values.clip(0) * (255 / (2**bits - 1))).round().astype(np.uint8)
+
+
 def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Bring floats to 0 to 255, whatever their range; what is not finite counts as 0."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     return ((values - low) * (255 / max(high - low, 1e-9))).round().astype(np.uint8)
 

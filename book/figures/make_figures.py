@@ -1,0 +1,99 @@
+"""Draw the pictures of the pages in book/ from the digits in the package.
+
+    python book/figures/make_figures.py
+
+`make book` runs this before it builds the site. It writes a_sheet_of_digits.png beside this file:
+the first sixty digits of the training part, as ink on paper. Nothing is trained: where the most
+similar of the next 1,000 digits, pixel for pixel, is a different digit, a red pen marks the place,
+and the look-alike's label is pencilled beside it in blue.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnist_lab.datasets import DigitSet, load_mnist
+
+PAPER = (0xFB, 0xFA, 0xF7)
+INK = (0x1D, 0x24, 0x40)
+RED_PEN = "#c8402c"
+BLUE_PENCIL = "#2f6db5"
+
+ROWS, COLUMNS = 5, 12
+CELL = 36  # pixels of the sheet between two digits of 28 pixels
+MARGIN = 5
+SCALE = 3  # shown at up to 720 pixels across, on screens of up to three dots a pixel
+REFERENCES = 1000
+
+
+def ink_on_paper(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn (..., height, width), 0 for paper and 255 for full ink, into RGB (..., 3)."""
+    amount = images[..., None] / 255.0
+    colours: NDArray[np.float64] = (1 - amount) * PAPER + amount * np.array(INK)
+    return colours.round().astype(np.uint8)
+
+
+def nearest_labels(digits: DigitSet, references: DigitSet) -> NDArray[np.int64]:
+    """Return for each digit the label of the most similar reference (Euclidean, on pixels)."""
+    these = digits.images.reshape(len(digits), -1).astype(np.float32)
+    those = references.images.reshape(len(references), -1).astype(np.float32)
+    distances = (those**2).sum(axis=1) - 2 * these @ those.T
+    labels: NDArray[np.int64] = references.labels[distances.argmin(axis=1)]
+    return labels
+
+
+def sheet(digits: DigitSet) -> NDArray[np.uint8]:
+    """Lay ROWS x COLUMNS digits out on one page: RGB (ROWS * CELL, COLUMNS * CELL, 3)."""
+    page = np.zeros((ROWS * CELL, COLUMNS * CELL), dtype=np.uint8)
+    margin = (CELL - 28) // 2
+    for index, image in enumerate(digits.images):
+        row, column = divmod(index, COLUMNS)
+        top, left = row * CELL + margin, column * CELL + margin
+        page[top : top + 28, left : left + 28] = image
+    return ink_on_paper(page)
+
+
+def draw_sheet(target: Path) -> None:
+    """Write the sheet of digits with its corrections as a PNG."""
+    train = load_mnist().train
+    count = ROWS * COLUMNS
+    digits = train.subset(np.arange(count))
+    references = train.subset(np.arange(count, count + REFERENCES))
+    guesses = nearest_labels(digits, references)
+
+    height, width = ROWS * CELL, COLUMNS * CELL
+    figure = Figure(
+        figsize=((width + 2 * MARGIN) * SCALE / 100, (height + 2 * MARGIN) * SCALE / 100)
+    )
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet(digits), extent=(0, width, height, 0), interpolation="bicubic")
+    axes.set_xlim(-MARGIN, width + MARGIN)
+    axes.set_ylim(height + MARGIN, -MARGIN)
+    axes.axis("off")
+    for index in np.flatnonzero(guesses != digits.labels):
+        row, column = divmod(int(index), COLUMNS)
+        x, y = (column + 0.5) * CELL, (row + 0.5) * CELL
+        circle = Ellipse((x, y), 32, 31, angle=-20, fill=False, edgecolor=RED_PEN, linewidth=3.2)
+        axes.add_patch(circle)
+        guess = str(guesses[index])
+        axes.text(
+            x + 16, y - 13, guess, color=BLUE_PENCIL, fontsize=24, weight="bold", style="italic",
+            ha="center", va="center",
+        )  # fmt: skip
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=100, facecolor=np.array(PAPER) / 255)
+    picture = Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE)
+    temporary = target.with_suffix(".part")
+    picture.save(temporary, format="PNG", optimize=True)
+    temporary.replace(target)
+
+
+if __name__ == "__main__":
+    draw_sheet(Path(__file__).with_name("a_sheet_of_digits.png"))

@@ -1,0 +1,447 @@
+"""The built pages, in a real browser: what a reader would meet, served and opened from disk.
+
+Each page is opened once through each of the two doors and looked at there; the tests ask what was
+seen. They need the site (`make book`) and a Chromium of the system. Where either is missing they
+are skipped with a plain message, and in CI (the environment variable CI is set) they fail.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    ViewportSize,
+    sync_playwright,
+)
+
+SITE = Path(__file__).parents[1] / "_build" / "html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+DESK = ViewportSize(width=1400, height=900)
+PHONE = ViewportSize(width=390, height=844)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+def is_redirect(path: Path) -> bool:
+    """Jupyter Book's index.html only leads on to the home page, and is no page by itself."""
+    return b'http-equiv="refresh"' in path.read_bytes()[:500].lower()
+
+
+def page_names() -> list[str]:
+    """The pages of the site as paths below it, or one stand-in that makes the tests speak up."""
+    found = [path for path in SITE.rglob("*.html") if "_static" not in path.parts]
+    return sorted(p.relative_to(SITE).as_posix() for p in found if not is_redirect(p)) or ["none"]
+
+
+PAGES = page_names()
+DOORS = ("served", "from disk")
+
+
+# --- What the tests stand on ---------------------------------------------------------------------
+
+
+def cannot_test(reason: str) -> NoReturn:
+    """Skip with a reason, but fail in CI, where nothing may go untested."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    if not (SITE / "index.html").is_file():
+        cannot_test("The site is not built: run make book first.")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def browser(site: Path) -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        cannot_test("There is no Chromium on this machine, so the pages go untested.")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield browser
+        browser.close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and keeps no log."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served on this machine."""
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Trouble:
+    """What went wrong while a page was open."""
+
+    errors: list[str] = field(default_factory=list)
+    other_hosts: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+
+def watch(context: BrowserContext, address: str) -> tuple[Page, Trouble]:
+    """Open an empty page that lets no request leave this machine, and notes every attempt."""
+    trouble = Trouble()
+
+    def at_the_gate(route: Route) -> None:
+        url = route.request.url
+        if url.startswith((address, "file:", "data:", "blob:")):
+            route.continue_()
+        else:
+            trouble.other_hosts.append(url)
+            route.abort()
+
+    page = context.new_page()
+    page.route("**/*", at_the_gate)
+    page.on("websocket", lambda socket: trouble.other_hosts.append(socket.url))
+    page.on("pageerror", lambda error: trouble.errors.append(str(error)))
+    page.on(
+        "console",
+        lambda message: trouble.errors.append(message.text) if message.type == "error" else None,
+    )
+    page.on("requestfailed", lambda request: trouble.missing.append(request.url))
+    page.on(
+        "response",
+        lambda answer: trouble.missing.append(answer.url) if answer.status >= 400 else None,
+    )
+    return page, trouble
+
+
+# --- Looking at a page ---------------------------------------------------------------------------
+
+PICTURES_WITHOUT_WORDS = """() => {
+  const hidden = (e) => e.closest('[aria-hidden="true"], [role="presentation"], [role="none"]');
+  const named = (e) => e.getAttribute("aria-label") || e.getAttribute("aria-labelledby");
+  // A sign on a button or link is no picture if that has words of its own.
+  const spoken = (e) => {
+    const control = e.closest("button, a, summary");
+    return control && (named(control) || control.title || control.textContent.trim());
+  };
+  const images = [...document.querySelectorAll("img, input[type=image], area")]
+    .filter((e) => !(e.getAttribute("alt") || "").trim() && !(e.hasAttribute("alt") && hidden(e)));
+  const drawings = [...document.querySelectorAll("svg, canvas, [role=img]:not(img)")]
+    .filter((e) => !hidden(e) && !named(e) && !e.querySelector("title") && !spoken(e));
+  return [...images, ...drawings].map((e) => e.outerHTML.slice(0, 200));
+}"""
+
+HEADINGS = """() => [...document.querySelectorAll("h1")]
+  .filter((e) => e.checkVisibility()).map((e) => e.textContent.trim())"""
+
+TOO_WIDE = """() => {
+  const limit = document.documentElement.clientWidth;
+  const scrolls = (e) =>
+    e && (getComputedStyle(e).overflowX !== "visible" || scrolls(e.parentElement));
+  if (document.documentElement.scrollWidth <= limit) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => e.getBoundingClientRect().right > limit + 1 && !scrolls(e.parentElement))
+    .map((e) => `${e.tagName} ${e.className}: ${e.textContent.trim().slice(0, 80)}`)
+    .concat(["(the page scrolls sideways)"]);
+}"""
+
+UNRENDERED_MATHS = """async () => {
+  const formulas = [...document.querySelectorAll(".math")];
+  if (formulas.length === 0) return [];
+  if (!window.MathJax?.startup?.promise) return ["MathJax was not loaded"];
+  await MathJax.startup.promise;
+  const rendered = (e) => e.querySelector("mjx-container");
+  // MathJax writes a command that it does not know in red, and calls that no error.
+  const wrong = (e) => e.querySelector('mjx-merror, [data-mjx-error], [style*="color: red"]');
+  return formulas.filter((e) => !rendered(e) || wrong(e)).map((e) => e.textContent.slice(0, 80));
+}"""
+
+# WCAG 2 contrast of all visible text with what lies behind it: 4.5 to 1, or 3 to 1 for large type.
+FAINT_TEXT = """() => {
+  const parse = (text) => {
+    const n = (text.match(/[-\\d.]+(e-?\\d+)?/g) || []).map(Number);
+    const unit = text.startsWith("color(") ? 1 : 255;
+    return [n[0] / unit, n[1] / unit, n[2] / unit, n[3] ?? 1];
+  };
+  const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3]));
+  const light = (c) => {
+    const [r, g, b] = c.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const remember = (work) => {
+    const known = new Map([[null, work(null)]]);
+    return function ask(e) {
+      if (!known.has(e)) known.set(e, work(e, ask));
+      return known.get(e);
+    };
+  };
+  const ground = remember((e, ask) => {
+    if (!e) return [1, 1, 1];
+    const colour = parse(getComputedStyle(e).backgroundColor);
+    return colour[3] === 1 ? colour.slice(0, 3) : over(colour, ask(e.parentElement));
+  });
+  const opacity = remember((e, ask) =>
+    e ? Number(getComputedStyle(e).opacity) * ask(e.parentElement) : 1);
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const e = node.parentElement;
+    if (!node.data.trim() || e.closest("script, style, noscript, template")) continue;
+    if (!e.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    const style = getComputedStyle(e);
+    const behind = ground(e);
+    const ink = parse(style.color);
+    ink[3] *= opacity(e);
+    const [a, b] = [light(over(ink, behind)), light(behind)];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    if (contrast < (large ? 3 : 4.5) - 0.01) {
+      const text = node.data.trim().slice(0, 50);
+      found.push(`${contrast.toFixed(2)} <${e.tagName} ${e.className}> ${text}`);
+    }
+  }
+  return [...new Set(found)];
+}"""
+
+# Wait until the theme has followed the system, and no colour is on its way to another.
+FOLLOW_THE_SYSTEM = """async (scheme) => {
+  do await new Promise(requestAnimationFrame);
+  while (document.documentElement.dataset.theme !== scheme);
+  document.getAnimations().forEach((animation) => animation.finish());
+}"""
+
+BRIGHTNESS = """() => getComputedStyle(document.body).backgroundColor
+  .match(/\\d+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 3"""
+
+
+@dataclass
+class Seen:
+    """What there was to see on one page; from disk, only what may differ there."""
+
+    trouble: Trouble
+    unrendered_maths: list[str]
+    headings: list[str] = field(default_factory=list)
+    pictures_without_words: list[str] = field(default_factory=list)
+    too_wide: list[str] = field(default_factory=list)
+    faint_text: dict[str, list[str]] = field(default_factory=dict)
+    brightness: dict[str, float] = field(default_factory=dict)
+
+
+def look(page: Page, trouble: Trouble, url: str) -> Seen:
+    """Open `url` and look at it; a page that is served also in the dark and on a phone."""
+    page.goto(url, wait_until="load")
+    seen = Seen(trouble, page.evaluate(UNRENDERED_MATHS))
+    page.wait_for_load_state("networkidle")
+    if url.startswith("file:"):
+        return seen
+    seen.headings = page.evaluate(HEADINGS)
+    seen.pictures_without_words = page.evaluate(PICTURES_WITHOUT_WORDS)
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(FOLLOW_THE_SYSTEM, scheme)
+        seen.faint_text[scheme] = page.evaluate(FAINT_TEXT)
+        seen.brightness[scheme] = page.evaluate(BRIGHTNESS)
+    page.set_viewport_size(PHONE)
+    seen.too_wide = page.evaluate(TOO_WIDE)
+    return seen
+
+
+Look = Callable[[str, str], Seen]
+
+
+@pytest.fixture(scope="session")
+def seen(browser: Browser, address: str) -> Look:
+    """Return a function (door, page) -> Seen, which opens each page once a door."""
+
+    @functools.cache
+    def look_once(door: str, name: str) -> Seen:
+        url = f"{address}/{name}" if door == "served" else (SITE / name).as_uri()
+        context = browser.new_context(viewport=DESK, reduced_motion="reduce", color_scheme="light")
+        try:
+            return look(*watch(context, address), url)
+        finally:
+            context.close()
+
+    return look_once
+
+
+every_page = pytest.mark.parametrize("name", PAGES)
+both_doors = pytest.mark.parametrize("door", DOORS)
+
+
+# --- Every page ----------------------------------------------------------------------------------
+
+
+@both_doors
+@every_page
+def test_a_page_asks_no_other_host(seen: Look, door: str, name: str) -> None:
+    assert seen(door, name).trouble.other_hosts == []
+
+
+@both_doors
+@every_page
+def test_a_page_reports_no_error(seen: Look, door: str, name: str) -> None:
+    trouble = seen(door, name).trouble
+    assert trouble.errors == []
+    assert trouble.missing == []
+
+
+@every_page
+def test_every_picture_says_in_words_what_it_shows(seen: Look, name: str) -> None:
+    assert seen("served", name).pictures_without_words == []
+
+
+@every_page
+def test_a_page_has_one_main_heading(seen: Look, name: str) -> None:
+    assert len(seen("served", name).headings) == 1, seen("served", name).headings
+
+
+@both_doors
+@every_page
+def test_formulas_are_rendered(seen: Look, door: str, name: str) -> None:
+    assert seen(door, name).unrendered_maths == []
+
+
+@every_page
+def test_a_page_fits_a_phone(seen: Look, name: str) -> None:
+    assert seen("served", name).too_wide == []
+
+
+@every_page
+def test_a_page_is_light_by_day_and_dark_by_night(seen: Look, name: str) -> None:
+    brightness = seen("served", name).brightness
+    assert brightness["light"] > 200
+    assert brightness["dark"] < 60
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@every_page
+def test_text_stands_out_from_its_ground(seen: Look, name: str, scheme: str) -> None:
+    assert seen("served", name).faint_text[scheme] == []
+
+
+# --- The site as a whole -------------------------------------------------------------------------
+
+
+def test_some_page_has_formulas(site: Path) -> None:
+    """Otherwise the test of formulas above would test nothing."""
+    assert any('class="math' in (site / name).read_text(encoding="utf-8") for name in PAGES)
+
+
+@both_doors
+def test_the_first_address_leads_home(browser: Browser, address: str, door: str) -> None:
+    with browser.new_context() as context:
+        page, trouble = watch(context, address)
+        page.goto(f"{address}/" if door == "served" else (SITE / "index.html").as_uri())
+        page.wait_for_url("**/book/index.html")
+        page.get_by_role("heading", level=1).first.wait_for()
+        page.wait_for_load_state("networkidle")
+    assert trouble.other_hosts == []
+
+
+@both_doors
+def test_search_finds_a_word(browser: Browser, address: str, door: str) -> None:
+    with browser.new_context(viewport=DESK) as context:
+        page, trouble = watch(context, address)
+        home = "book/index.html"
+        page.goto(f"{address}/{home}" if door == "served" else (SITE / home).as_uri())
+        page.locator(
+            "button.search-button-field:visible, button.search-button:visible"
+        ).first.click()
+        page.locator("input[type=search]:visible").fill("augmentation")
+        page.keyboard.press("Enter")
+        found = page.locator("#search-results li a")
+        found.first.wait_for(timeout=10_000)
+        titles = found.all_text_contents()
+        page.wait_for_load_state("networkidle")
+    assert any("Glossary" in title for title in titles), titles
+    assert trouble == Trouble()
+
+
+class Links(HTMLParser):
+    """Collects where a page points to, what it loads, and which places of it can be pointed to."""
+
+    LOADS = frozenset({"script", "img", "iframe", "source", "audio", "video", "embed", "object"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.loads: list[str] = []
+        self.places: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.places.update(values[key] for key in ("id", "name") if values.get(key))
+        for key in ("href", "src", "data"):
+            if key not in values or (key == "data" and tag != "object"):
+                continue
+            self.targets.append(values[key])
+            if tag in self.LOADS or (tag == "link" and values.get("rel") not in PASSIVE_LINKS):
+                self.loads.append(values[key])
+
+
+PASSIVE_LINKS = frozenset({"canonical", "next", "prev", "search", "index", "author", "alternate"})
+
+
+@pytest.fixture(scope="session")
+def links(site: Path) -> dict[str, Links]:
+    """Read every page once: path below the site -> its links."""
+    read = {}
+    for name in [*PAGES, "index.html"]:
+        read[name] = Links()
+        read[name].feed((site / name).read_text(encoding="utf-8"))
+    return read
+
+
+def what_is_broken(site: Path, links: dict[str, Links], name: str, target: str) -> str:
+    """Say why `target`, on page `name`, leads nowhere; an empty string if it leads somewhere."""
+    parts = urlsplit(target)
+    if parts.scheme or parts.netloc:
+        return ""
+    path = (site / name).parent / unquote(parts.path) if parts.path else site / name
+    path = path.resolve()
+    if parts.path.startswith("/"):
+        return "starts at the root of the host, which is somewhere else from disk"
+    if not path.is_relative_to(site.resolve()) or not path.is_file():
+        return "there is no such file"
+    aimed = links.get(path.relative_to(site.resolve()).as_posix())
+    if parts.fragment and aimed and unquote(parts.fragment) not in aimed.places:
+        return "there is no such place on that page"
+    return ""
+
+
+@every_page
+def test_every_link_inside_the_site_leads_somewhere(
+    site: Path, links: dict[str, Links], name: str
+) -> None:
+    answers = {target: what_is_broken(site, links, name, target) for target in links[name].targets}
+    assert {target: answer for target, answer in answers.items() if answer} == {}
+
+
+@every_page
+def test_a_page_loads_only_its_own_files(links: dict[str, Links], name: str) -> None:
+    """Also what a browser loads only now and then: the gate above sees one visit."""
+    assert [url for url in links[name].loads if urlsplit(url).scheme in ("http", "https")] == []

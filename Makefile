@@ -10,8 +10,9 @@ endif
 PY := $(BIN)/python
 INSTALLED := $(VENV)/installed
 SITE := _build/html
+BUILT := $(SITE)/book/index.html
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
-	-type f -not -name '*.pyc' -not -path '*/.ipynb_checkpoints/*' 2>/dev/null)
+	-type f -not -name '*.pyc' -not -path '*/.*' -not -name 'ch*.md' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lint unit chapters pages lab refresh text bench student address clean
@@ -26,12 +27,12 @@ $(INSTALLED): pyproject.toml constraints.txt mnist_lab/__init__.py
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lab,write]'
 	@touch $@
 
-book: $(SITE)/index.html ## build the site into _build/html
+book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in $(CURDIR)/$(SITE)/index.html"
 
-$(SITE)/index.html: $(INSTALLED) $(BOOK_SOURCES)
-	$(PY) -m book.figures.make_figures
+$(BUILT): $(INSTALLED) $(BOOK_SOURCES)
 	$(BIN)/jupyter-book build . -W -n --keep-going --all
+	@touch $@
 
 test: lint unit chapters pages ## lint, types, unit tests, every chapter, the built pages
 
@@ -46,7 +47,7 @@ unit: $(INSTALLED) ## unit tests
 chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
 	$(PY) -m tools.check_chapters
 
-pages: $(SITE)/index.html ## the built pages in a real browser
+pages: $(BUILT) ## the built pages in a real browser
 	$(PY) -m pytest tests/test_pages.py
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab

@@ -509,9 +509,8 @@ def load_uci_digits() -> DigitSet:
 def paste_by_centre_of_mass(canvas: NDArray[np.uint8], digit: NDArray[np.uint8]) -> None:
     """Lay `digit` into the empty `canvas` so that its centre of mass is where MNIST has it.
 
-    That is pixel 14 of 0 to 27, half a pixel beyond the middle: so it is in all but one of the
-    first 20,000 training digits. The shift is to whole pixels; where the digit would leave the
-    canvas it stops at the edge.
+    That is pixel 14 of 0 to 27 (chapter 1 measures it). The shift is by whole pixels; where the
+    digit would leave the canvas it stops at the edge.
     """
     height, width = digit.shape
     total = float(digit.sum(dtype=np.float64)) or 1.0

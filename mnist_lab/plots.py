@@ -168,6 +168,7 @@ def draw_learning_curves(reports: Sequence[EpochReport], *, alt: str) -> Picture
     right.set(xlabel="epoch", ylabel="errors (%)", yscale="log")
     for axes in (left, right):
         axes.set_xticks(epochs)
+        axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     left.legend()

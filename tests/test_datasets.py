@@ -109,7 +109,7 @@ class TestMnist:
         else:
             victim.unlink()
         monkeypatch.setattr(datasets.resources, "files", lambda _: tmp_path)
-        with pytest.raises(DataError, match="t10k-labels-idx1-ubyte.xz in the package"):
+        with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.xz in the package"):
             datasets.load_mnist()
 
     def test_torchvision_reads_the_files_laid_out_for_it(
@@ -174,7 +174,8 @@ class TestIdx:
 
     def test_writes_the_bytes_that_the_format_demands(self, tmp_path: Path) -> None:
         write_idx(tmp_path / "x", np.array([[1, 258]], np.int16))
-        assert (tmp_path / "x").read_bytes() == bytes.fromhex("00000b02 00000001 00000002 0001 0102")
+        expected = bytes.fromhex("00000b02 00000001 00000002 0001 0102")
+        assert (tmp_path / "x").read_bytes() == expected
 
     @pytest.mark.parametrize(
         ("content", "complaint"),
@@ -210,7 +211,7 @@ class TestIdx:
     def test_a_small_file_cannot_unpack_without_bound(self, tmp_path: Path) -> None:
         path = tmp_path / "bomb.gz"
         path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(200_000_000), 1))
-        with pytest.raises(DataError, match="too long: .*found 14|too long: .*found 1,02"):
+        with pytest.raises(DataError, match=r"too long: .*found 14|too long: .*found 1,02"):
             read_idx(path)
 
     @pytest.mark.parametrize("array", [np.array(["a"]), np.array([1 + 2j]), np.float32(1)])
@@ -271,7 +272,7 @@ class TestOwnFiles:
     def test_npz_that_is_none(self, content: bytes, tmp_path: Path) -> None:
         path = tmp_path / "broken.npz"
         path.write_bytes(content)
-        with pytest.raises(DataError, match="broken.npz"):
+        with pytest.raises(DataError, match=r"broken\.npz"):
             load_npz(path)
 
     def test_npy_named_npz(self, tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ class TestOwnFiles:
 
     def test_idx_folder_with_one_half(self, tmp_path: Path) -> None:
         write_idx(tmp_path / "train-images-idx3-ubyte", digits().images)
-        with pytest.raises(DataError, match="no pair .* found train-images-idx3-ubyte"):
+        with pytest.raises(DataError, match=r"no pair .* found train-images-idx3-ubyte"):
             load_idx_folder(tmp_path)
 
     def test_idx_folder_with_counts_that_differ(self, tmp_path: Path) -> None:
@@ -386,7 +387,7 @@ class TestOtherDataSets:
         assert found.part == "test"
 
     def test_absence_is_one_clear_sentence(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="kmnist is not in .*download=True"):
+        with pytest.raises(DataError, match=r"kmnist is not in .*download=True"):
             load_from_torchvision("kmnist", tmp_path, "train")
         with pytest.raises(DataError, match="No data set 'cifar'"):
             load_from_torchvision("cifar", tmp_path, "train")

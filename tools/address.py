@@ -55,16 +55,22 @@ def files_that_may_use_it(root: Path = ROOT) -> list[Path]:
 def rewrite(old: str, new: str, root: Path = ROOT) -> list[Path]:
     """Replace one address by another everywhere; return the files that changed."""
     (old_owner, old_name), (owner, name) = parse_address(old), parse_address(new)
+    repository = _whole(f"{old_owner}/{old_name}")
+    pages = _whole(f"{old_owner.lower()}.github.io/{old_name}")
     changed = []
     for path in files_that_may_use_it(root):
         before = path.read_text(encoding="utf-8")
-        after = before.replace(f"{old_owner}/{old_name}", f"{owner}/{name}")
-        pages = f"{old_owner.lower()}.github.io/{old_name}"
-        after = after.replace(pages, f"{owner.lower()}.github.io/{name}")
+        after = repository.sub(f"{owner}/{name}", before)
+        after = pages.sub(f"{owner.lower()}.github.io/{name}", after)
         if after != before:
             write_atomically(path, after)
             changed.append(path)
     return changed
+
+
+def _whole(address: str) -> re.Pattern[str]:
+    """Match an address, but not inside a longer one, such as that of NAME-old or NAME.other."""
+    return re.compile(rf"(?<![\w.-]){re.escape(address)}(?![\w-]|\.(?!git\b)\w)")
 
 
 def main() -> None:

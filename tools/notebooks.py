@@ -20,6 +20,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellControlSignal, DeadKernelError
 from nbformat import NotebookNode
 from tqdm import tqdm
 
@@ -30,6 +31,7 @@ NOTEBOOKS = ROOT / "notebooks"
 STUDENT = ROOT / "_build" / "student"
 TEXT_FORMAT = "md:myst"
 SOLUTION = "solution"  # the tag of a cell that students do not see
+FOLDED = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # What every chapter says about its kernel: no version and no name of one machine.
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -82,15 +84,22 @@ def _fold_in(path: Path, text: Path) -> NotebookNode:
 def _execute(notebook: NotebookNode, name: str) -> None:
     notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
     with tempfile.TemporaryDirectory() as empty:
-        NotebookClient(
+        client = NotebookClient(
             notebook,
             timeout=600,
             kernel_name="python3",
             record_timing=False,
             resources={"metadata": {"path": empty}},
-        ).execute()
+        )
+        try:
+            client.execute()
+        except (CellControlSignal, DeadKernelError) as error:
+            sys.exit(f"{name}: {error}")
     notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
     for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # the timings of an editor that ran it before
+        if SOLUTION in cell.metadata.get("tags", []):
+            cell.metadata["mystnb"] = FOLDED
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 sys.exit(f"{name}: a cell writes to standard error:\n{output.text}")

@@ -1,8 +1,8 @@
 """Draw the pictures of the pages in book/ from the digits in the package.
 
-    python book/figures/make_figures.py
+    python -m book.figures.make_figures
 
-`make book` runs this before it builds the site. It writes a_sheet_of_digits.png beside this file:
+It writes a_sheet_of_digits.png beside this file, which is committed, as README.md shows it too:
 the first sixty digits of the training part, as ink on paper. Nothing is trained: where the most
 similar of the next 1,000 digits, pixel for pixel, is a different digit, a red pen marks the place,
 and the look-alike's label is pencilled beside it in blue.

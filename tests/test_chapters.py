@@ -1,0 +1,192 @@
+"""The chapters' promises that nbval does not hold: form, order, effects with a margin."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from mnist_lab.quizzes import load_questions
+from mnist_lab.records import load_record
+
+ROOT = Path(__file__).parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MARGIN = 3  # standard deviations between a recorded effect and the bound that its cell asserts
+
+each_chapter = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem[:4])
+
+
+def cells(path: Path, kind: str = "code") -> list[NotebookNode]:
+    notebook = nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == kind and cell.source.strip()]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    found: list[str] = cell.metadata.get("tags", [])
+    return found
+
+
+def test_there_are_chapters_with_names_that_sort() -> None:
+    assert len(PATHS) >= 2
+    for path in PATHS:
+        assert re.fullmatch(r"ch\d\d_[a-z]+(_[a-z]+)+", path.stem)
+    in_toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert all(f"notebooks/{path.stem}" in in_toc for path in PATHS)
+
+
+@each_chapter
+def test_is_executed_once_in_order_without_timings_or_names_of_a_machine(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = cells(path)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"iopub|execution_start|\"(shell|timestamp)", text)
+    assert not re.search(r"/(home|root|tmp|work|Users)/\w|[A-Z]:\\\\\w", text)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert "version" not in notebook.metadata.language_info
+
+
+@each_chapter
+def test_outputs_are_small_and_hold_no_error_or_warning(path: Path) -> None:
+    for cell in cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+            assert len(json.dumps(output)) < 300_000
+    assert path.stat().st_size < 1_000_000
+
+
+@each_chapter
+def test_pictures_carry_alt_text(path: Path) -> None:
+    pictures = [
+        output
+        for cell in cells(path)
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures
+    for output in pictures:
+        assert len(output.metadata["image/png"]["alt"]) > 30
+
+
+@each_chapter
+def test_cells_are_short(path: Path) -> None:
+    lengths = [len(cell.source.splitlines()) for cell in cells(path)]
+    assert max(lengths) <= 25
+    assert sum(lengths) / len(lengths) <= 12
+
+
+@each_chapter
+def test_opens_and_closes_as_every_chapter_does(path: Path) -> None:
+    prose = "\n".join(cell.source for cell in cells(path, "markdown"))
+    headings = re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
+    assert [level for level, _ in headings].count("#") == 1
+    assert headings[0][0] == "#"
+    for opening in ("What you will learn.", "What you need.", "How long it takes."):
+        assert f"**{opening}**" in prose
+    assert [title for level, title in headings if level == "##"][-4:] == [
+        *("Summary", "Exercises", "Quiz", "Where to go next"),
+    ]
+    depths = [len(level) for level, _ in headings]
+    assert all(b - a <= 1 for a, b in pairwise(depths))
+
+
+@each_chapter
+def test_every_exercise_has_a_hint_and_a_folded_solution_that_checks_itself(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    exercises = [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "markdown" and re.search(r"^\*\*\d\. ", cell.source, re.MULTILINE)
+    ]
+    assert len(exercises) >= 4
+    for index in exercises:
+        following = notebook.cells[index + 1 : index + 3]
+        assert "*Hint: " in notebook.cells[index].source + following[0].source
+        solution = next(cell for cell in following if cell.cell_type == "code")
+        assert {"solution", "hide-cell"} <= set(tags(solution))
+        assert "assert " in solution.source
+
+
+@each_chapter
+def test_nothing_is_left_out_of_the_comparison_without_a_reason(path: Path) -> None:
+    code = cells(path)
+    known = {"hide-input", "hide-cell", "solution", "nbval-ignore-output"}
+    assert {tag for cell in code for tag in tags(cell)} <= known  # no nbval-skip, none misspelt
+    printing = [cell for cell in code if cell.outputs]
+    ignored = [cell for cell in code if "nbval-ignore-output" in tags(cell)]
+    assert len(ignored) <= len(printing) / 10
+    for cell in ignored:
+        assert len(cell.metadata["nbval_reason"]) > 20
+
+
+def test_no_pattern_swallows_numbers() -> None:
+    options = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "sanitize" not in options
+
+
+TRAINS = re.compile(r"\b(fit|train_epoch|iter_epochs)\(|\.backward\(\)")
+
+
+@each_chapter
+def test_a_cell_that_trains_asserts_what_it_shows(path: Path) -> None:
+    training = [cell for cell in cells(path) if TRAINS.search(cell.source)]
+    assert training
+    for cell in training:
+        assert "assert " in cell.source or "print(error)" in cell.source, cell.source
+
+
+def effects() -> list[tuple[str, dict[str, Any], str]]:
+    return [
+        (cell.metadata["effect"]["name"], cell.metadata["effect"], cell.source)
+        for path in PATHS
+        for cell in cells(path)
+        if "effect" in cell.metadata
+    ]
+
+
+@pytest.mark.parametrize(("name", "effect", "source"), effects(), ids=lambda value: str(value)[:40])
+def test_effects_hold_with_a_margin(name: str, effect: dict[str, Any], source: str) -> None:
+    recorded = load_record("chapters")["results"][name]
+    assert recorded["n"] >= 5
+    assert recorded["mean"] - MARGIN * recorded["std"] >= effect["bound"]
+    assert f"assert {effect['value']} > {effect['bound']}" in source
+
+
+def test_every_recorded_effect_is_shown_by_a_chapter() -> None:
+    assert set(load_record("chapters")["results"]) == {name for name, _, _ in effects()}
+
+
+@each_chapter
+def test_has_a_quiz_with_one_right_answer_or_more_and_feedback(path: Path) -> None:
+    questions = load_questions(path.stem[:4])
+    assert len(questions) >= 5
+    for question in questions:
+        assert question["question"].strip().endswith((".", "?", ".)", "...", ")"))
+        answers = question["answers"]
+        right = [answer for answer in answers if answer.get("correct")]
+        assert len(right) == 1 or (question["type"] == "many_choice" and right)
+        assert all(answer["feedback"].strip() for answer in answers)
+
+
+@each_chapter
+def test_figures_in_colab_need_only_the_package(path: Path) -> None:
+    """The first cell installs a pinned release and never another torch."""
+    first = cells(path)[0].source
+    assert "torch=={torch.__version__}" in first
+    assert re.search(r"git\+https://github\.com/[\w.-]+/[\w.-]+@v\d+\.\d+\.\d+", first)
+    modules = re.findall(
+        r"^\s*(?:import|from) (\w+)", "\n".join(c.source for c in cells(path)), re.M
+    )
+    allowed = {
+        *("mnist_lab", "numpy", "torch", "torchvision", "importlib"),
+        *("lzma", "struct", "tempfile", "pathlib", "math", "pickle", "copy"),
+    }
+    assert set(modules) <= allowed

@@ -1,0 +1,48 @@
+"""Write the table of the presets' recorded results into README.md.
+
+    python -m tools.presets_table
+
+GitHub shows README.md as it is, so the figures have to stand in it; a test holds them to the
+record.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mnist_lab.files import write_atomically
+from mnist_lab.records import load_record
+
+README = Path(__file__).parents[1] / "README.md"
+OPENING = "<!-- presets: written by `python -m tools.presets_table`, held by a test -->\n"
+CLOSING = "<!-- /presets -->"
+
+
+def render(record: dict[str, Any]) -> str:
+    """Return the table in Markdown, with a line on how it was measured."""
+    lines = [
+        "| preset | test accuracy (95 % interval of the mean) | seeds | parameters | seconds |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in record["results"].items():
+        accuracy = row["accuracy"]
+        lines.append(
+            f"| `{name}` | {accuracy['mean']:.2%} ± {accuracy['std']:.2%} "
+            f"({accuracy['low']:.2%} to {accuracy['high']:.2%}) | {accuracy['n']} | "
+            f"{row['parameters']:,} | {row['seconds']['mean']:.0f} |"
+        )
+    measured = f"Measured on {record['hardware']}, {record['precision']}, `{record['command']}`."
+    return "\n".join([*lines, "", measured]) + "\n"
+
+
+def main() -> None:
+    """Replace what stands between the two marks."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(OPENING)
+    _, _, after = rest.partition(CLOSING)
+    table = render(load_record("presets"))
+    write_atomically(README, f"{before}{OPENING}\n{table}\n{CLOSING}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -44,11 +44,12 @@ class Recipe:
     scores_in_eval_mode: bool = True
 
 
-# How writers vary without changing the digit; wider ranges scored no better on validation data.
+# How writers vary without changing the digit. Shifts of 2 pixels and a slant of 10 degrees were no
+# better on validation data.
 _GENTLE = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
 
 PRESETS = {
-    # Two passes are the least that reaches 99 % with room to spare; one was 0.3 points worse.
+    # Two passes reach 99 % with room to spare, which one pass does not.
     "fast": Recipe("small_cnn", TrainConfig(epochs=2, learning_rate=0.02)),
     # Augmentation and label smoothing pay from about ten epochs on, and so does more width.
     "standard": Recipe(
@@ -56,15 +57,17 @@ PRESETS = {
         TrainConfig(epochs=12, learning_rate=0.02, label_smoothing=0.1, augmentation=_GENTLE),
         {"width": 24},
     ),
+    # At width 24 twice the epochs brought nothing on validation data; width 32 and warping did.
     "best": Recipe(
         "small_cnn",
         TrainConfig(
-            epochs=30,
-            learning_rate=0.02,
+            epochs=25,
+            learning_rate=0.015,
+            weight_decay=0.02,
             label_smoothing=0.1,
             augmentation=replace(_GENTLE, elastic_strength=24),
         ),
-        {"width": 24},
+        {"width": 32},
     ),
 }
 

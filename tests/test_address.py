@@ -72,9 +72,7 @@ class TestThisRepository:
         uses = 0
         for path in files_that_may_use_it():
             text = path.read_text(encoding="utf-8")
-            for match in re.finditer(
-                rf"github\.com/(?:github/)?([\w.-]+)/{re.escape(name)}\b", text
-            ):
+            for match in re.finditer(rf"github(?:\.com)?/([\w.-]+)/{re.escape(name)}\b", text):
                 if match[1] != "you":  # the example in the Makefile's and the tool's help
                     assert match[1] == owner, f"{path}: {match[0]}"
                     uses += 1

@@ -476,15 +476,19 @@ class TestEpoch:
             assert order not in epochs[:index]
 
     def test_trains_in_training_mode_with_another_dropout_each_epoch(self, sets: Sets) -> None:
-        model, masks = make_tiny().eval(), []
-        model.dropout.register_forward_hook(lambda *args: masks.append(args[2] == 0))
-        config = replace(PLAIN, batch_size=300)
+        model, dropped = make_tiny().eval(), []
+        model.dropout.register_forward_hook(
+            lambda _, inputs, output: dropped.append((output == 0) & (inputs[0] != 0))
+        )
+        # The weights hardly move: the epochs differ by what is dropped and by nothing else.
+        config = replace(PLAIN, batch_size=300, learning_rate=1e-12)
         train = Batches(sets[0], 300)
         state = start_training(model, train, config)
         for _ in range(2):
             train_epoch(state, train, config)
         assert model.training
-        assert (masks[0] != masks[1]).any()
+        assert dropped[0].any()
+        assert float((dropped[0] != dropped[1]).float().mean()) > 0.1
 
     def test_leaves_every_global_generator_alone(self, tiny: str, sets: Sets) -> None:
         states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -821,6 +825,26 @@ class TestResume:
             run(sets, EVERYTHING, folder=tmp_path)
         monkeypatch.setattr(training, name, original)
         self.check_resumes(whole, sets, tmp_path)
+
+    def test_remembers_the_best_epoch_so_far(
+        self, tiny: str, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scores = iter([0.9, 0.5, 0.6])
+        weights: list[dict[str, Tensor]] = []
+
+        def fake(model: nn.Module, _: Batches) -> Score:
+            weights.append({name: t.clone() for name, t in model.state_dict().items()})
+            return Score(1.0, next(scores), 200)
+
+        monkeypatch.setattr(training, "evaluate", fake)
+        before_step(monkeypatch, 13, Killed())
+        with pytest.raises(Killed):
+            run(sets, EVERYTHING, folder=tmp_path)
+        monkeypatch.setattr(training, "train_step", train_step)
+        result = run(sets, EVERYTHING, folder=tmp_path, resume=True)
+        assert (result.best.epoch, len(weights)) == (1, 3)
+        for model in (result.model, load_checkpoint(tmp_path)[0]):
+            assert all(torch.equal(v, weights[0][k]) for k, v in model.state_dict().items())
 
     def test_after_two_kills(
         self, whole: FitResult, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -141,10 +141,11 @@ def draw_digits(
 ) -> Picture:
     """Draw images (n, height, width) in rows of `columns`, each with its title above it."""
     count = len(images)
-    rows = -(-count // columns)
     cell = WIDTH / columns
+    columns = min(columns, count)
+    rows = -(-count // columns)
     height = rows * (cell + (0.22 if titles else 0.05))
-    figure, grid = new_axes(rows, columns, height=height, squeeze=False)
+    figure, grid = new_axes(rows, columns, width=columns * cell, height=height, squeeze=False)
     for position, axes in enumerate(grid.flat):
         if position < count:
             title = titles[position] if titles else ""

@@ -53,7 +53,6 @@ def show_quiz(chapter: str) -> None:
         display_quiz(
             load_questions(chapter),
             colors=_COLOURS,
-            shuffle_answers=False,
             border_radius=6,
             max_width=680,
         )

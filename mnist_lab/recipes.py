@@ -57,17 +57,17 @@ PRESETS = {
         TrainConfig(epochs=12, learning_rate=0.02, label_smoothing=0.1, augmentation=_GENTLE),
         {"width": 24},
     ),
-    # At width 24 twice the epochs brought nothing on validation data; width 32 and warping did.
+    # More epochs brought nothing at width 24 on validation data, and neither did warping; width did.
     "best": Recipe(
         "small_cnn",
         TrainConfig(
-            epochs=25,
+            epochs=20,
             learning_rate=0.015,
             weight_decay=0.02,
             label_smoothing=0.1,
-            augmentation=replace(_GENTLE, elastic_strength=24),
+            augmentation=_GENTLE,
         ),
-        {"width": 32},
+        {"width": 48},
     ),
 }
 

@@ -63,12 +63,12 @@ def test_the_words_of_a_plot_are_found_by_its_hash(tmp_path: Path) -> None:
     picture = b"not really a picture"
     output = {
         "data": {"image/png": base64.b64encode(picture).decode() + "\n", "text/plain": "<plot>"},
-        "metadata": {"image/png": {"alt": "A blue line rises."}},
+        "metadata": {"image/png": {"alt": "A blue line rises.", "width": 680}},
     }
     notebook = tmp_path / "chapter.ipynb"
     notebook.write_text(json.dumps({"cells": [{"outputs": [output]}, {}]}), encoding="utf-8")
-    expected = {hashlib.sha256(picture).hexdigest(): "A blue line rises."}
-    assert alt_text.texts_in_notebook(notebook) == expected
+    found = alt_text.pictures_in_notebook(notebook)
+    assert found == {hashlib.sha256(picture).hexdigest(): output["metadata"]["image/png"]}
 
 
 def test_an_indented_block_becomes_code_once() -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from base64 import b64decode
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -19,35 +20,38 @@ from sphinx.util import logging
 logger = logging.getLogger(__name__)
 
 
-def texts_in_notebook(path: Path) -> dict[str, str]:
-    """Map the SHA-256 of each picture that a notebook stores to the text stored beside it.
+def pictures_in_notebook(path: Path) -> dict[str, dict[str, Any]]:
+    """Map the SHA-256 of each picture that a notebook stores to the metadata stored beside it.
 
     MyST-NB writes a picture to a file named after this hash, which is how the two meet again.
     """
-    texts: dict[str, str] = {}
+    pictures: dict[str, dict[str, Any]] = {}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             for mime_type, content in output.get("data", {}).items():
-                text = output.get("metadata", {}).get(mime_type, {}).get("alt")
-                if not text or not mime_type.startswith("image/"):
+                metadata = output.get("metadata", {}).get(mime_type, {})
+                if not metadata.get("alt") or not mime_type.startswith("image/"):
                     continue
                 content = "".join(content)
                 if mime_type == "image/svg+xml":
                     data = "\n".join(content.splitlines()).encode()
                 else:
                     data = b64decode(content)
-                texts[hashlib.sha256(data).hexdigest()] = text
-    return texts
+                pictures[hashlib.sha256(data).hexdigest()] = metadata
+    return pictures
 
 
 def describe_pictures(app: Sphinx, doctree: nodes.document) -> None:
     """Give the pictures of a page their text, and warn of those that have none."""
     source = Path(app.env.doc2path(app.env.docname))
-    texts = texts_in_notebook(source) if source.suffix == ".ipynb" else {}
+    described = pictures_in_notebook(source) if source.suffix == ".ipynb" else {}
     for picture in doctree.findall(nodes.image):
         stem = PurePosixPath(picture["uri"].replace("\\", "/")).stem
-        if not picture.get("alt") and stem in texts:
-            picture["alt"] = texts[stem]
+        if not picture.get("alt") and stem in described:
+            picture["alt"] = described[stem]["alt"]
+            # The file is finer than the page, so it has to be told how wide it is to be shown.
+            if width := described[stem].get("width"):
+                picture["width"] = f"{width}px"
         if not picture.get("alt"):
             logger.warning("the picture %s has no alt text", picture["uri"], location=picture)
 

@@ -19,6 +19,9 @@ import io
 import json
 import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +76,14 @@ def main() -> None:
         values: dict[str, list[float]] = {}
         with tempfile.TemporaryDirectory() as empty:
             os.chdir(empty)
-            for seed in tqdm(range(arguments.seeds), desc=chapter.stem):
-                for name, value in measure(chapter, seed).items():
-                    values.setdefault(name, []).append(value)
+            # A process for each run: what a chapter holds in memory goes with it.
+            with ProcessPoolExecutor(
+                1, mp_context=get_context("spawn"), max_tasks_per_child=1
+            ) as pool:
+                runs = pool.map(measure, repeat(chapter), range(arguments.seeds))
+                for effects in tqdm(runs, total=arguments.seeds, desc=chapter.stem):
+                    for name, value in effects.items():
+                        values.setdefault(name, []).append(value)
             os.chdir(home)
         prefix = chapter.name.partition("_")[0]
         results = {k: v for k, v in results.items() if not k.startswith(prefix)}

@@ -118,7 +118,7 @@ def test_every_exercise_has_a_hint_and_a_folded_solution_that_checks_itself(path
 @each_chapter
 def test_nothing_is_left_out_of_the_comparison_without_a_reason(path: Path) -> None:
     code = cells(path)
-    known = {"hide-input", "hide-cell", "solution", "nbval-ignore-output"}
+    known = {"hide-input", "hide-cell", "remove-input", "solution", "nbval-ignore-output"}
     assert {tag for cell in code for tag in tags(cell)} <= known  # no nbval-skip, none misspelt
     printing = [cell for cell in code if cell.outputs]
     ignored = [cell for cell in code if "nbval-ignore-output" in tags(cell)]

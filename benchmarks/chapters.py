@@ -65,7 +65,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="ch01 ...")
     arguments = parser.parse_args()
     path = RESULTS / "chapters.json"
-    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
     chapters = [
         chapter
         for chapter in sorted(NOTEBOOKS.glob("ch*.ipynb"))
@@ -85,10 +84,13 @@ def main() -> None:
                     for name, value in effects.items():
                         values.setdefault(name, []).append(value)
             os.chdir(home)
+        # Written after each chapter, so that a failure in the next one loses nothing.
+        results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
         prefix = chapter.name.partition("_")[0]
         results = {k: v for k, v in results.items() if not k.startswith(prefix)}
         results |= {name: summarise(measured) for name, measured in values.items()}
-    write_record("chapters", {**describe_run("python -m benchmarks.chapters"), "results": results})
+        record = {**describe_run("python -m benchmarks.chapters"), "results": results}
+        write_record("chapters", record)
 
 
 if __name__ == "__main__":

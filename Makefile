@@ -14,6 +14,9 @@ BUILT := $(SITE)/book/index.html
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
 	-type f -not -name '*.pyc' -not -path '*/.*' -not -name 'ch*.md' 2>/dev/null)
 
+# Threads that wait actively starve each other where two processes share the cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help book test lint unit chapters pages lab refresh text bench student address clean
 

@@ -186,7 +186,7 @@ def test_figures_in_colab_need_only_the_package(path: Path) -> None:
         r"^\s*(?:import|from) (\w+)", "\n".join(c.source for c in cells(path)), re.M
     )
     allowed = {
-        *("mnist_lab", "numpy", "torch", "torchvision", "importlib"),
+        *("mnist_lab", "numpy", "torch", "torchvision", "sklearn", "ipywidgets", "importlib"),
         *("lzma", "struct", "tempfile", "pathlib", "math", "pickle", "copy"),
     }
     assert set(modules) <= allowed

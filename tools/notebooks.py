@@ -32,6 +32,8 @@ STUDENT = ROOT / "_build" / "student"
 TEXT_FORMAT = "md:myst"
 SOLUTION = "solution"  # the tag of a cell that students do not see
 FOLDED = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+# A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # What every chapter says about its kernel: no version and no name of one machine.
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -89,6 +91,7 @@ def _execute(notebook: NotebookNode, name: str) -> None:
             timeout=600,
             kernel_name="python3",
             record_timing=False,
+            store_widget_state=False,
             resources={"metadata": {"path": empty}},
         )
         try:
@@ -101,6 +104,7 @@ def _execute(notebook: NotebookNode, name: str) -> None:
         if SOLUTION in cell.metadata.get("tags", []):
             cell.metadata["mystnb"] = FOLDED
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET_VIEW, None)
             if output.get("name") == "stderr":
                 sys.exit(f"{name}: a cell writes to standard error:\n{output.text}")
 

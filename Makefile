@@ -67,6 +67,7 @@ student: $(INSTALLED) ## the chapters without their solutions, in _build/student
 
 bench: $(INSTALLED) ## measure side by side, and record
 	$(PY) -m benchmarks.batching
+	$(PY) -m benchmarks.numpy_layers
 
 address: $(INSTALLED) ## make address URL=https://github.com/you/mnist-lab sets the publishing address
 	$(PY) -m tools.address $(URL)

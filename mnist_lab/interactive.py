@@ -11,21 +11,17 @@ and leaves `still` on the page where none does.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from typing import Any
 
-from PIL import Image
+from mnist_lab.plots import Picture
 
-from mnist_lab.plots import SHOWN, Picture
-
-COLOURS = 48  # of a frame's palette: its type stays smooth, and its file a third of the size
-RESOLUTION = 140  # dots an inch of a frame
+# A frame is coarser than a picture that stands alone, as there are a dozen of them.
+DOTS, COLOURS = 120, 32
 PAUSE = 600  # milliseconds between the frames of an animation, unless told otherwise
 
 _STYLE = """
@@ -130,17 +126,11 @@ class Frames:
 
 
 def _image(picture: Picture, label: str, *, hidden: bool = False) -> str:
-    file = io.BytesIO()
-    picture.figure.savefig(file, format="png", dpi=RESOLUTION)
-    with Image.open(file) as full:
-        few = full.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    few.save(file, format="png", optimize=True)
-    width, height = (round(side * SHOWN) for side in picture.figure.get_size_inches())
+    width, height = picture.shown_size
     return (
         f'<img alt="{escape(picture.alt)}" data-label="{escape(label)}" '
         f'width="{width}" height="{height}"{" hidden" if hidden else ""} '
-        f'src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+        f'src="data:image/png;base64,{picture.to_base64(DOTS, COLOURS)}">'
     )
 
 

@@ -102,10 +102,13 @@ class Sequential(Layer):
     def backward(self, gradient: ArrayLike) -> Floats:
         """Pass the gradient back through all layers, the last first: this is backpropagation."""
         gradient = _floats(gradient)
-        for number, layer in reversed(list(enumerate(self.layers))):
+        for layer in reversed(self.layers):
             gradient = layer.backward(gradient)
-            for name, value in layer.gradients.items():
-                self.gradients[f"{number}.{name}"] = value
+        self.gradients = {  # in the order of the parameters
+            f"{number}.{name}": layer.gradients[name]
+            for number, layer in enumerate(self.layers)
+            for name in layer.parameters
+        }
         return gradient
 
     def train(self, mode: bool = True) -> Layer:
@@ -214,7 +217,7 @@ class ReLU(Layer):
         """Return max(x, 0)."""
         inputs = _floats(inputs)
         self._memory = inputs > 0  # of the inputs: the outputs are never negative
-        return inputs * self._memory
+        return np.maximum(inputs, 0.0)
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Let the gradient pass where the input was positive."""
@@ -407,6 +410,7 @@ class Conv2d(Layer):
         deviation = math.sqrt(2 / math.prod(shape[1:]))
         self.parameters["weight"] = generator.normal(0, deviation, shape)
         self.parameters["bias"] = np.zeros(out_channels)
+        self._stacked = np.empty(0)
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, in_channels, height, width) -> (n, out_channels, rows, columns)."""
@@ -419,8 +423,11 @@ class Conv2d(Layer):
 
         padded = pad(images, self.padding)
         # im2col: each window becomes a column, so that sliding turns into one product of matrices.
-        stacked = windows(padded, kernel, self.stride).transpose(0, 1, 4, 5, 2, 3)
-        stacked = stacked.reshape(n, in_channels * kernel**2, rows * columns)
+        seen = windows(padded, kernel, self.stride).transpose(0, 1, 4, 5, 2, 3)
+        if self._stacked.shape != seen.shape:  # it is large: a third of the time goes into a new one
+            self._stacked = np.empty(seen.shape)
+        self._stacked[...] = seen
+        stacked = self._stacked.reshape(n, in_channels * kernel**2, rows * columns)
         self._memory = padded.shape, stacked, (rows, columns)
         outputs = weight.reshape(out_channels, -1) @ stacked
         outputs += bias[:, None]
@@ -468,7 +475,7 @@ class MaxPool2d(Layer):
         for side in images.shape[2:]:
             output_size(side, self.kernel_size, self.stride)
         flat = windows(images, self.kernel_size, self.stride)
-        flat = flat.reshape(*flat.shape[:4], -1)
+        flat = flat.reshape(*flat.shape[:4], self.kernel_size**2)
         kept = flat.argmax(axis=-1)
         self._memory = images.shape, kept
         return np.take_along_axis(flat, kept[..., None], axis=-1)[..., 0]
@@ -604,6 +611,9 @@ class BatchNorm(Layer):
 class MeanSquaredError:
     """The mean over all entries of (prediction - target)^2."""
 
+    def __init__(self) -> None:
+        self._difference: Floats | None = None
+
     def forward(self, predictions: ArrayLike, targets: ArrayLike) -> float:
         """Return the loss of predictions and targets of the same shape (n, ...).
 
@@ -622,6 +632,8 @@ class MeanSquaredError:
 
     def backward(self) -> Floats:
         """Return the gradient for the predictions: 2 (prediction - target) / entries."""
+        if self._difference is None:
+            raise RuntimeError("MeanSquaredError.backward was called before forward.")
         return 2 * self._difference / self._difference.size
 
 
@@ -631,6 +643,9 @@ class SoftmaxCrossEntropy:
     Softmax and logarithm are computed together: with logits of 10,000 a probability underflows to
     0, whose logarithm is minus infinity, while the difference of two logits is as exact as ever.
     """
+
+    def __init__(self) -> None:
+        self._memory: tuple[Floats, NDArray[Any]] | None = None
 
     def forward(self, logits: ArrayLike, labels: ArrayLike) -> float:
         """Return the mean loss in nats.
@@ -662,6 +677,8 @@ class SoftmaxCrossEntropy:
 
     def backward(self) -> Floats:
         """Return the gradient for the logits: (probability - one-hot label) / n."""
+        if self._memory is None:
+            raise RuntimeError("SoftmaxCrossEntropy.backward was called before forward.")
         log_probabilities, labels = self._memory
         gradient = np.exp(log_probabilities)
         gradient[np.arange(len(labels)), labels] -= 1
@@ -748,7 +765,16 @@ def iter_batches(
     """Yield every example once, in random order: images (b, ...) and labels (b,).
 
     b is `batch_size`, but for the last batch, which holds what is left.
+
+    Raises
+    ------
+    ValueError
+        If there are more of the one than of the other, or the batch size is below 1.
     """
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images and {len(labels)} labels make no pairs.")
+    if batch_size < 1:
+        raise ValueError(f"A batch holds at least 1 example, not {batch_size}.")
     order = generator.permutation(len(images))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
@@ -758,15 +784,36 @@ def iter_batches(
 def accuracy(
     network: Layer, images: NDArray[Any], labels: NDArray[Any], batch_size: int = 1000
 ) -> float:
-    """Return the share of right answers in evaluation mode; the mode is restored afterwards."""
-    was_training = network.training
+    """Return the share of right answers in evaluation mode; every layer's mode is restored.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one label for each image, or no image.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if labels.shape != images.shape[:1] or len(images) == 0:
+        raise ValueError(
+            f"Images (n, ...) and labels (n,) are wanted, not {images.shape} and {labels.shape}."
+        )
+    modes = [(layer, layer.training) for layer in _with_inner(network)]
     network.eval()
     right = 0
-    for start in range(0, len(images), batch_size):
-        logits = network.forward(images[start : start + batch_size])
-        right += int((logits.argmax(axis=1) == labels[start : start + batch_size]).sum())
-    network.train(was_training)
+    try:
+        for start in range(0, len(images), batch_size):
+            logits = network.forward(images[start : start + batch_size])
+            right += int((logits.argmax(axis=1) == labels[start : start + batch_size]).sum())
+    finally:
+        for layer, training in modes:
+            layer.training = training
     return right / len(images)
+
+
+def _with_inner(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    if isinstance(layer, Sequential):
+        for inner in layer.layers:
+            yield from _with_inner(inner)
 
 
 # --- Checking gradients --------------------------------------------------------------------------
@@ -824,9 +871,9 @@ def central_difference(
     for index in np.ndindex(point.shape):
         value = point[index]
         point[index] = value + step
-        above = function(point)
+        above = function(point.copy())  # a function that writes into what it is given does no harm
         point[index] = value - step
-        below = function(point)
+        below = function(point.copy())
         point[index] = value
         gradient[index] = (above - below) / (2 * step)
     return gradient
@@ -839,7 +886,7 @@ def gradient_check(
 
     The relative error of an entry is the difference of the two sides divided by the larger of them.
     Rounding makes it meaningless for entries that are tiny beside the others, so nothing is divided
-    by less than a ten-thousandth of the largest entry or of the function's own value.
+    by less than a hundredth of the largest entry or of the function's own value.
 
     Parameters
     ----------
@@ -861,8 +908,10 @@ def gradient_check(
         )
     estimated = central_difference(function, at, step)
     larger = np.maximum(np.abs(gradient), np.abs(estimated))
-    floor = 1e-4 * max(larger.max(initial=0), abs(function(at.copy())), 1e-12)
-    errors = np.abs(gradient - estimated) / np.maximum(larger, floor)
+    largest = larger.max(initial=0, where=np.isfinite(larger))
+    floor = 1e-2 * max(largest, abs(function(at.copy())), 1e-12)
+    with np.errstate(invalid="ignore"):
+        errors = np.abs(gradient - estimated) / np.maximum(larger, floor)
     errors = np.where(np.isfinite(errors), errors, np.inf)
     index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
     return GradientReport(
@@ -882,6 +931,11 @@ def check_layer(
     Returns
     -------
     dict from "inputs" and the names of the parameters to reports
+
+    Raises
+    ------
+    ValueError
+        If `backward` fills in no gradient for a parameter, or one of another shape.
     """
     inputs = _floats(inputs)
     layer = copy.deepcopy(layer)  # its generator may be the very one that we draw from
@@ -897,6 +951,9 @@ def check_layer(
         return float((fresh.forward(array if name == "inputs" else inputs) * weights).sum())
 
     points = {"inputs": inputs, **layer.parameters}
+    for name in points:
+        if name not in gradients:
+            raise ValueError(f"{type(layer).__name__}.backward left no gradient for {name!r}.")
     return {
         name: gradient_check(partial(value, name), gradients[name], point, step)
         for name, point in points.items()

@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mnist_lab"
-FIRST = ("files", "datasets", "augmentation", "batches", "models", "checkpoints", "training")
+FIRST = (
+    "files",
+    "datasets",
+    "augmentation",
+    "batches",
+    "numpy_layers",
+    "models",
+    "checkpoints",
+    "training",
+)
 LARGEST = 1_000_000  # bytes of a tracked file; larger ones belong elsewhere
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"}
@@ -21,19 +30,30 @@ RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
 
 
 def modules() -> dict[str, Path]:
-    """Return the package's modules by name, sub-packages included, `__init__` aside."""
-    return {
-        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name != "__init__.py"
-    }
+    """Return the package's modules by name, the package's own `__init__` aside.
+
+    A folder's `__init__` goes by the folder's name, and its other files by names such as
+    "exercises.ch02".
+    """
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        name = "" if name == "__init__" else name.removesuffix(".__init__")
+        if name:
+            found[name] = path
+    return found
+
+
+def entry_of(name: str) -> str:
+    """Return under which name a module stands in the list: a folder stands there as one."""
+    return name.partition(".")[0]
 
 
 def listed_order() -> list[str]:
     """Return the modules in the order of the list that CONTRIBUTING.md carries."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        names = re.findall(r"^(?:mnist_lab/)?(\w+)\.py\b", block, re.MULTILINE)
+        names = re.findall(r"^(?:mnist_lab/)?(\w+)(?:\.py|/)(?=\s)", block, re.MULTILINE)
         if "datasets" in names:
             return names
     raise AssertionError("CONTRIBUTING.md has no fenced list of the modules.")
@@ -51,6 +71,25 @@ def imports_of(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are written in full"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden_imports(name: str, tree: ast.AST, order: list[str], present: set[str]) -> list[str]:
+    """Return what a module imports of the package that does not stand above it.
+
+    A folder is one module in the order. Its files may import each other, but not the folder itself,
+    whose `__init__` imports them.
+    """
+    entry = entry_of(name)
+    above = set(order[: order.index(entry)])
+    inside = [other for other in present if other.startswith(f"{entry}.")]
+    wrong = []
+    for imported in imports_of(tree):
+        package, _, rest = imported.partition(".")
+        if package != "mnist_lab" or rest == "__version__" or entry_of(rest) in above:
+            continue
+        if not any(f"{rest}.".startswith(f"{other}.") for other in inside):
+            wrong.append(imported)
+    return wrong
 
 
 def called(node: ast.Call) -> str:
@@ -98,18 +137,42 @@ def draws_in(tree: ast.AST) -> list[str]:
 class TestOrder:
     def test_the_list_in_contributing_names_every_module_once(self) -> None:
         order = listed_order()
-        assert sorted(order) == sorted(modules())
+        assert sorted(order) == sorted({entry_of(name) for name in modules()})
         assert order[: len(FIRST)] == list(FIRST)
         assert order[-2:] == ["cli", "__main__"]
 
     def test_a_module_imports_only_from_those_above_it(self) -> None:
         order = listed_order()
-        for name, path in modules().items():
-            above = set(order[: order.index(name)])
-            for imported in imports_of(tree_of(path)):
-                package, _, rest = imported.partition(".")
-                if package == "mnist_lab" and rest != "__version__":
-                    assert rest.partition(".")[0] in above, f"{name} imports {imported}"
+        found = {
+            name: forbidden_imports(name, tree_of(path), order, set(modules()))
+            for name, path in modules().items()
+        }
+        assert {name: imports for name, imports in found.items() if imports} == {}
+
+    @pytest.mark.parametrize(
+        ("name", "code", "wrong"),
+        [
+            ("low", "from mnist_lab import __version__", False),
+            ("low", "import mnist_lab.high", True),
+            ("low", "from mnist_lab.folder.one import thing", True),
+            ("low", "import low_level_library", False),
+            ("folder", "from mnist_lab.folder import one", False),
+            ("folder", "from mnist_lab.low import thing", False),
+            ("folder", "from mnist_lab.high import thing", True),
+            ("folder.one", "from mnist_lab.folder.two import thing", False),
+            ("folder.one", "from mnist_lab.low import thing", False),
+            ("folder.one", "from mnist_lab.folder import thing", True),  # a circle
+            ("folder.one", "from mnist_lab.high import thing", True),
+            ("high", "from mnist_lab.folder import thing", False),
+            ("high", "from mnist_lab.high import thing", True),
+        ],
+    )
+    def test_and_this_test_would_see_one_that_does_not(
+        self, name: str, code: str, wrong: bool
+    ) -> None:
+        present = {"low", "folder", "folder.one", "folder.two", "high"}
+        tree = ast.parse(code)
+        assert bool(forbidden_imports(name, tree, ["low", "folder", "high"], present)) == wrong
 
     def test_the_package_itself_imports_nothing(self) -> None:
         assert list(imports_of(tree_of(PACKAGE / "__init__.py"))) == []
@@ -133,6 +196,7 @@ class TestOrder:
         ("mnist_lab.datasets", ("torch", "torchvision", "sklearn", "PIL", "matplotlib")),
         ("mnist_lab.cli", ("torch", "numpy", "torchvision", "sklearn", "PIL", "matplotlib")),
         ("mnist_lab.handwriting", ("torch", "torchvision", "sklearn", "matplotlib")),
+        ("mnist_lab.exercises", ("torch", "torchvision", "sklearn", "matplotlib", "PIL")),
         ("mnist_lab.training", ("torchvision", "sklearn", "matplotlib", "IPython")),
     ],
 )

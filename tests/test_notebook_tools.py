@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import notebooks
-from tools.notebooks import SOLUTION, refresh, write_student_version, write_text
+from tools.notebooks import SOLUTION, begun, refresh, write_student_version, write_text
 
 NAME = "ch01_try_it"
 
@@ -210,6 +211,13 @@ class TestStudent:
         assert student.cells[2].source.startswith("# Your answer")
         assert student.cells[2].outputs == []
 
+    def test_turns_a_solution_into_a_place_to_begin(self, tmp_path: Path) -> None:
+        cell = new_code_cell("def f(x):\n    return 7 * x\n\nassert check('f', f)", id="f")
+        cell.metadata["tags"] = [SOLUTION]
+        write(tmp_path, new_notebook(cells=[cell]))
+        (path,) = write_student_version(tmp_path, tmp_path / "student")
+        assert read(path).cells[0].source == "def f(x):\n    ...  # your code\n\ncheck('f', f)\n"
+
     def test_leaves_the_original_alone(self, tmp_path: Path) -> None:
         path = write(tmp_path, chapter())
         before = path.read_bytes()
@@ -220,3 +228,155 @@ class TestStudent:
         for path in write_student_version(target=tmp_path):
             for cell in read(path).cells:
                 assert SOLUTION not in cell.metadata.get("tags", [])
+
+    def test_of_the_real_chapters_can_be_run_and_asserts_nothing_of_an_answer(self) -> None:
+        for path in notebooks.NOTEBOOKS.glob("ch*.ipynb"):
+            for cell in read(path).cells:
+                if cell.cell_type == "code" and SOLUTION in cell.metadata.get("tags", []):
+                    left = ast.parse(begun(cell.source))
+                    assert not [node for node in ast.walk(left) if isinstance(node, ast.Assert)]
+
+
+SOLVED = '''\
+import math
+
+from mnist_lab.exercises import check
+
+
+@remember
+def softmax(
+    logits,  # (n, k)
+    scale=1.0,
+):  # (n, k) -> (n, k)
+    """Return probabilities.
+
+    Each row sums to 1.
+    """
+    # secret
+    shifted = logits - secret
+    return shifted
+
+
+def one(x): return secret
+def two(x):
+    # secret
+
+    @secret
+    def inner():
+        ...
+    return inner
+def three():
+    """Only words."""
+
+
+secret = 3
+print(secret)  # secret
+assert check("softmax", softmax), "secret"
+faulty = {"secret"}
+other: float = secret
+first, second = secret
+assert check("one", one) and check("two", two)
+check("suspects", faulty)
+assert check("other", other)
+assert check(
+    "smallest_loss",
+    "secret",
+)
+check("three", lambda x: secret)
+check("first", first)
+assert check("earlier", earlier)
+assert secret == 3
+for name in secret:
+    check("secret", name)
+class Secret:
+    pass
+'''
+
+BEGUN = '''\
+import math
+from mnist_lab.exercises import check
+
+@remember
+def softmax(
+    logits,  # (n, k)
+    scale=1.0,
+):  # (n, k) -> (n, k)
+    """Return probabilities.
+
+    Each row sums to 1.
+    """
+    ...  # your code
+
+def one(x):
+    ...  # your code
+
+def two(x):
+    ...  # your code
+
+def three():
+    """Only words."""
+    ...  # your code
+
+# Your answer
+
+check("softmax", softmax)
+
+faulty = ...  # your answer
+other = ...  # your answer
+
+# Your answer
+
+check("one", one)
+check("two", two)
+check("suspects", faulty)
+check("other", other)
+check("smallest_loss", ...)
+check("three", ...)
+check("first", ...)
+check("earlier", earlier)
+
+# Your answer
+'''
+
+
+class TestBegun:
+    def test_keeps_heads_docstrings_imports_and_checks_and_nothing_else(self) -> None:
+        assert begun(SOLVED) == BEGUN
+
+    def test_gives_code_that_runs(self) -> None:
+        assert ast.parse(begun(SOLVED))
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            "print('secret')",
+            "import math\nsecret = math.pi",
+            "%timeit secret()",
+            "x = 1\ny = 2  # secret\nassert x < y",
+            "checked = check('name', secret)",
+            "",
+        ],
+    )
+    def test_without_functions_and_checks_leaves_a_line(self, code: str) -> None:
+        assert begun(code) == "# Your answer\n"
+
+    @pytest.mark.parametrize(
+        ("head", "docstring"),
+        [
+            ("def f(x: dict[str, int] = {'a': 1}) -> int:", None),
+            ("async def f():", "Wait."),
+            ("def f(x, /, *rest, key=None, **others):  # why: because", "Two\n\n    lines."),
+            ("@a\n@b(c=':')\ndef f():", None),
+        ],
+    )
+    @pytest.mark.parametrize("indent", ["    ", "  ", "\t"])
+    def test_keeps_any_head_as_it_is_written(
+        self, head: str, docstring: str | None, indent: str
+    ) -> None:
+        words = f'{indent}"""{docstring}"""\n' if docstring else ""
+        code = f"{head}\n{words}{indent}secret = 1\n{indent}return secret\n"
+        assert begun(code) == f"{head}\n{words}{indent}...  # your code\n"
+
+    def test_of_a_function_in_one_line_keeps_its_docstring(self) -> None:
+        expected = 'def f(x: int) -> int:\n    """Say it."""\n    ...  # your code\n'
+        assert begun('def f(x: int) -> int: """Say it."""; return 1') == expected

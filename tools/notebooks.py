@@ -7,11 +7,15 @@
 A chapter is edited as text (MyST Markdown) and its outputs come from running it: nobody edits the
 JSON by hand. `refresh` runs each chapter in an empty folder, as Colab does, and keeps no timings,
 so that a diff shows what changed and nothing else. A new chapter starts as a `.md` alone.
+
+In the student version a solution becomes a place to begin: the heads of its functions stay, with
+their docstrings, and so do the calls of `check` that judge an answer.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import copy
 import sys
 import tempfile
@@ -31,6 +35,8 @@ NOTEBOOKS = ROOT / "notebooks"
 STUDENT = ROOT / "_build" / "student"
 TEXT_FORMAT = "md:myst"
 SOLUTION = "solution"  # the tag of a cell that students do not see
+CHECK = "check"  # the function of mnist_lab.exercises that judges an answer
+EMPTY = "# Your answer"
 FOLDED = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -126,8 +132,116 @@ def _without_solution(cell: NotebookNode) -> NotebookNode:
     if SOLUTION not in cell.metadata.get("tags", []):
         return cell
     if cell.cell_type == "code":
-        return nbformat.v4.new_code_cell("# Your answer\n", id=cell.id)
+        return nbformat.v4.new_code_cell(begun(cell.source), id=cell.id)
     return nbformat.v4.new_markdown_cell("*Your answer*", id=cell.id)
+
+
+def begun(solution: str) -> str:
+    """Return what is left of a solution for a student to begin with.
+
+    Functions keep their head and docstring, imports stay, and so do calls of `check`, in which a
+    value gives way to dots. All else, comments included, becomes a line that asks for an answer. A
+    solution without functions and checks leaves that line alone.
+    """
+    try:
+        tree = ast.parse(solution)
+    except SyntaxError:  # a command of IPython's
+        return f"{EMPTY}\n"
+    pieces: list[tuple[str, str]] = []  # kind and text
+    for statement in tree.body:
+        piece = _begun_statement(statement, solution, tree)
+        if piece != ("answer", EMPTY) or piece not in pieces[-1:]:
+            pieces.append(piece)
+    if not any(kind in {"function", "check"} for kind, _ in pieces):
+        return f"{EMPTY}\n"
+    text, before = "", ""
+    for kind, piece_text in pieces:
+        apart = before and (kind != before or kind == "function")
+        text += ("\n" if apart else "") + piece_text + "\n"
+        before = kind
+    return text
+
+
+def _begun_statement(statement: ast.stmt, source: str, tree: ast.Module) -> tuple[str, str]:
+    """Return the kind of a statement of a solution, and what is left of it."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return "import", _text_of(statement, source)
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+        return "function", _begun_function(statement, source)
+    if calls := _checks(statement):
+        return "check", "\n".join(_begun_check(call, source, tree) for call in calls)
+    if name := _assigned(statement):
+        checked = {other for part in tree.body for other in _checked_names(part)}
+        if name in checked:
+            return "value", f"{name} = ...  # your answer"
+    return "answer", EMPTY
+
+
+def _begun_function(function: ast.FunctionDef | ast.AsyncFunctionDef, source: str) -> str:
+    """Return a function's head and docstring, and dots for its body."""
+    first = function.body[0]
+    has_docstring = ast.get_docstring(function, clean=False) is not None
+    # The head ends with the last line before the body that is neither empty nor a comment.
+    lines = source.splitlines()
+    start = min([function.lineno, *(d.lineno for d in function.decorator_list)])
+    decorators = getattr(first, "decorator_list", [])
+    head = lines[start - 1 : min([first.lineno, *(d.lineno for d in decorators)]) - 1]
+    while head and head[-1].strip()[:1] in {"", "#"}:
+        head.pop()
+    if not head or not head[-1].partition("#")[0].rstrip().endswith(":"):  # all in one line
+        bare = copy.deepcopy(function)
+        bare.body = [ast.Expr(ast.Constant(...))]
+        head = ast.unparse(bare).splitlines()[:-1]
+        docstring = [f'    """{ast.get_docstring(function)}"""'] if has_docstring else []
+        return "\n".join([*head, *docstring, "    ...  # your code"])
+    docstring = lines[first.lineno - 1 : first.end_lineno] if has_docstring else []
+    indent = lines[first.lineno - 1][: first.col_offset]
+    return "\n".join([*head, *docstring, f"{indent}...  # your code"])
+
+
+def _checks(statement: ast.stmt) -> list[ast.Call]:
+    """Return the calls of `check` that a statement consists of, asserted or not."""
+    if isinstance(statement, ast.Assert):
+        expression = statement.test
+    elif isinstance(statement, ast.Expr):
+        expression = statement.value
+    else:
+        return []
+    parts = expression.values if isinstance(expression, ast.BoolOp) else [expression]
+    calls = [part for part in parts if isinstance(part, ast.Call)]
+    right = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == CHECK]
+    return right if len(right) == len(parts) else []
+
+
+def _checked_names(statement: ast.stmt) -> set[str]:
+    """Return the names of the answers that a statement checks."""
+    answers = [call.args[1] for call in _checks(statement) if len(call.args) == 2]
+    return {answer.id for answer in answers if isinstance(answer, ast.Name)}
+
+
+def _assigned(statement: ast.stmt) -> str:
+    """Return the one name to which a statement gives a value, or ""."""
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+        case _:
+            return ""
+
+
+def _begun_check(call: ast.Call, source: str, tree: ast.Module) -> str:
+    """Return a call of `check`; an answer that will not be there gives way to dots."""
+    if len(call.args) == 2 and isinstance(call.args[1], ast.Name):
+        name = call.args[1].id
+        kept = {_assigned(part) or getattr(part, "name", "") for part in tree.body}
+        names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+        lost = {node.id for node in names if isinstance(node.ctx, ast.Store)} - kept
+        if name not in lost:
+            return _text_of(call, source)
+    return f"{CHECK}({_text_of(call.args[0], source)}, ...)" if call.args else EMPTY
+
+
+def _text_of(node: ast.AST, source: str) -> str:
+    return ast.get_source_segment(source, node) or ast.unparse(node)
 
 
 def main() -> None:

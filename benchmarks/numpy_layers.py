@@ -1,0 +1,215 @@
+"""Layers by hand beside PyTorch: the time of a convolution, and what they reach on all of MNIST.
+
+    python -m benchmarks.numpy_layers
+
+The convolution is a question of speed: forward and backward of 32 kernels of 3x3 on 64 images of
+28x28, by hand in float64, and by PyTorch in float32 and float64, each with the gradients for
+inputs, weight and bias. The runs take turns, the first of each is not timed, and the median of the
+others counts.
+
+The two networks train on the training part, each seed with its own split, and are scored on the
+validation part; the test set is not looked at. Seconds go from uint8 images in memory to the last
+step of the optimiser, normalising included.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.recording import describe_run, write_record
+from mnist_lab.datasets import MNIST, load_mnist, split
+from mnist_lab.numpy_layers import (
+    Adam,
+    Conv2d,
+    Flatten,
+    Floats,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    SoftmaxCrossEntropy,
+    accuracy,
+    iter_batches,
+)
+from mnist_lab.records import summarise
+
+REPEATS = 7
+IMAGES, KERNELS, KERNEL_SIZE, PADDING, SIDE = 64, 32, 3, 1, 28
+SEEDS = 3
+MEAN, DEVIATION = 0.1307, 0.3081
+
+
+# --- The time of a convolution -------------------------------------------------------------------
+
+
+def by_hand(images: Floats, gradient: Floats) -> Callable[[], None]:
+    """Return a function that goes once forward and backward through our layer."""
+    generator = np.random.default_rng(0)
+    layer = Conv2d(images.shape[1], KERNELS, KERNEL_SIZE, generator, padding=PADDING)
+
+    def once() -> None:
+        layer.forward(images)
+        layer.backward(gradient)
+
+    return once
+
+
+def by_torch(images: Floats, gradient: Floats, dtype: torch.dtype) -> Callable[[], None]:
+    """Return a function that goes once forward and backward through PyTorch's layer."""
+    layer = torch.nn.Conv2d(images.shape[1], KERNELS, KERNEL_SIZE, padding=PADDING, dtype=dtype)
+    inputs = torch.tensor(images, dtype=dtype, requires_grad=True)
+    upstream = torch.tensor(gradient, dtype=dtype)
+
+    def once() -> None:
+        layer.zero_grad()
+        inputs.grad = None
+        layer(inputs).backward(upstream)
+
+    return once
+
+
+def time_convolution(channels: int) -> dict[str, Any]:
+    """Return the milliseconds of each side, and ours divided by each of PyTorch's."""
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(IMAGES, channels, SIDE, SIDE))
+    gradient = generator.normal(size=(IMAGES, KERNELS, SIDE, SIDE))
+    sides = {
+        "numpy_float64": by_hand(images, gradient),
+        "torch_float32": by_torch(images, gradient, torch.float32),
+        "torch_float64": by_torch(images, gradient, torch.float64),
+    }
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(REPEATS + 1):
+        for name, once in sides.items():
+            started = time.perf_counter()
+            once()
+            times[name].append(1000 * (time.perf_counter() - started))
+    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+    return {
+        "milliseconds": {name: round(value, 2) for name, value in medians.items()},
+        "ratio_to_float32": round(medians["numpy_float64"] / medians["torch_float32"], 2),
+        "ratio_to_float64": round(medians["numpy_float64"] / medians["torch_float64"], 2),
+        "all": {name: [round(v, 2) for v in values[1:]] for name, values in times.items()},
+    }
+
+
+# --- Training on all of MNIST --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained; chosen on validation data."""
+
+    build: Callable[[np.random.Generator], Sequential]
+    learning_rate: float  # of the first step; it falls linearly to 0
+    epochs: int
+    batch_size: int = 128
+
+
+def build_mlp(generator: np.random.Generator) -> Sequential:
+    """Return a network with one hidden layer: 784-256-10."""
+    return Sequential(
+        Flatten(),
+        Linear(784, 256, generator),
+        ReLU(),
+        Linear(256, 10, generator),
+    )
+
+
+def build_cnn(generator: np.random.Generator) -> Sequential:
+    """Return a small CNN; its first stride keeps it fast."""
+    return Sequential(
+        Conv2d(1, 8, 5, generator, stride=2, padding=2),  # (n, 8, 14, 14)
+        ReLU(),
+        Conv2d(8, 16, 3, generator, padding=1),  # (n, 16, 14, 14)
+        ReLU(),
+        MaxPool2d(2),  # (n, 16, 7, 7)
+        Flatten(),
+        Linear(784, 10, generator),
+    )
+
+
+RECIPES = {
+    "mlp": Recipe(build_mlp, learning_rate=0.003, epochs=5),
+    "cnn": Recipe(build_cnn, learning_rate=0.004, epochs=2),
+}
+
+
+def normalise(images: NDArray[np.uint8]) -> Floats:
+    """uint8 (n, 28, 28) -> float64 (n, 1, 28, 28)."""
+    return (images[:, None] / 255 - MEAN) / DEVIATION
+
+
+def train(recipe: Recipe, mnist: MNIST, seed: int) -> tuple[float, float]:
+    """Return the accuracy on validation data after the last step, and the seconds of training."""
+    training, validation = split(mnist.train, seed)
+    generator = np.random.default_rng(seed)
+    started = time.perf_counter()
+    network = recipe.build(generator)
+    loss, optimizer = SoftmaxCrossEntropy(), Adam(network)
+    steps = recipe.epochs * -(-len(training) // recipe.batch_size)
+    step = 0
+    for _ in range(recipe.epochs):
+        for images, labels in iter_batches(
+            training.images, training.labels, recipe.batch_size, generator
+        ):
+            optimizer.learning_rate = recipe.learning_rate * (1 - step / steps)
+            loss.forward(network.forward(normalise(images)), labels)
+            network.backward(loss.backward())
+            optimizer.step()
+            step += 1
+    seconds = time.perf_counter() - started
+    return accuracy(network, normalise(validation.images), validation.labels), seconds
+
+
+def main() -> None:
+    """Measure both, print the tables and write the record."""
+    convolution = {}
+    print(f"{'channels':>8} {'NumPy':>9} {'float32':>9} {'float64':>9}  ms; ratios")
+    for channels in (1, 32):
+        entry = convolution[f"{channels} to {KERNELS}"] = time_convolution(channels)
+        row = " ".join(f"{value:9.2f}" for value in entry["milliseconds"].values())
+        ratios = f"{entry['ratio_to_float32']:.1f} and {entry['ratio_to_float64']:.1f}"
+        print(f"{channels:8} {row}  {ratios}", flush=True)
+    mnist = load_mnist()
+    training = {}
+    for name, recipe in RECIPES.items():
+        runs = [train(recipe, mnist, seed) for seed in range(SEEDS)]
+        training[name] = {
+            "validation_accuracy": summarise([found for found, _ in runs]),
+            "seconds": summarise([seconds for _, seconds in runs]),
+            "parameters": sum(
+                p.size for p in recipe.build(np.random.default_rng(0)).parameters.values()
+            ),
+            "optimizer": "Adam",
+            "learning_rate": recipe.learning_rate,
+            "epochs": recipe.epochs,
+            "batch_size": recipe.batch_size,
+        }
+        for seed, (found, seconds) in enumerate(runs):
+            print(f"{name}, seed {seed}: {found:.2%} in {seconds:.1f} s", flush=True)
+    write_record(
+        "numpy_layers",
+        {
+            **describe_run("python -m benchmarks.numpy_layers"),
+            "precision": "float64; PyTorch's convolution in float32 as well",
+            "images": IMAGES,
+            "kernel_size": KERNEL_SIZE,
+            "padding": PADDING,
+            "repeats": REPEATS,
+            "convolution": convolution,
+            "training": training,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

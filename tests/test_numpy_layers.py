@@ -339,11 +339,23 @@ class TestWindows:
         found = tuple(output_size(side, kernel, stride, padding) for side in size)
         assert found == expected.shape[2:]
 
+    def test_output_size_by_hand(self) -> None:
+        assert output_size(28, 5) == 24
+        assert output_size(28, 3, padding=1) == 28
+        assert output_size(28, 2, 2) == output_size(29, 2, 2) == 14
+
 
 # --- Decided on purpose --------------------------------------------------------------------------
 
 
 class TestEdges:
+    def test_a_convolution_of_larger_and_smaller_batches_in_turn(self) -> None:
+        layer, module = Conv2d(2, 3, 3, random(), padding=1), nn.Conv2d(2, 3, 3, padding=1)
+        for n, height, width in [(4, 5, 6), (2, 5, 6), (4, 6, 5), (4, 6, 5), (1, 3, 3)]:
+            inputs = random(n).normal(size=(n, 2, height, width))
+            module.zero_grad()
+            assert_as_torch(layer, module, inputs)
+
     def test_relu_at_zero_has_no_gradient_as_in_torch(self) -> None:
         inputs = np.array([0.0, -0.0, -1.0, 1.0, 5e-324, -5e-324])
         layer = ReLU()

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
+    Locator,
     Page,
     Route,
     ViewportSize,
@@ -379,6 +381,96 @@ def test_search_finds_a_word(browser: Browser, address: str, door: str) -> None:
         page.wait_for_load_state("networkidle")
     assert any("Glossary" in title for title in titles), titles
     assert trouble == Trouble()
+
+
+# --- What answers the reader without a kernel ----------------------------------------------------
+
+CHAPTER = "notebooks/ch03_derive_backpropagation.html"
+
+
+@contextmanager
+def opened(
+    browser: Browser, address: str, door: str, name: str, **options: Any
+) -> Iterator[tuple[Page, Trouble]]:
+    """Open a page through one of the doors, and expect no trouble at the end."""
+    with browser.new_context(viewport=DESK, **options) as context:
+        page, trouble = watch(context, address)
+        page.goto(f"{address}/{name}" if door == "served" else (SITE / name).as_uri())
+        yield page, trouble
+    assert trouble == Trouble()
+
+
+def shown(frames: Locator) -> list[str]:
+    """The labels of the pictures that are to be seen."""
+    return frames.locator("img:visible").evaluate_all("all => all.map((e) => e.dataset.label)")
+
+
+@both_doors
+def test_a_slider_steps_through_frames(browser: Browser, address: str, door: str) -> None:
+    with opened(browser, address, door, CHAPTER) as (page, _):
+        frames = page.locator(".frames").first
+        slider = frames.get_by_role("slider")
+        before = shown(frames)
+        assert before == [frames.locator("output").text_content()]
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        after = shown(frames)
+        assert len(after) == 1
+        assert after != before
+        assert after == [frames.locator("output").text_content()]
+        assert slider.get_attribute("aria-valuetext") == after[0]
+        box = slider.bounding_box()
+        assert box
+        page.mouse.click(box["x"] + 2, box["y"] + box["height"] / 2)
+        assert shown(frames) == [frames.locator("img").first.get_attribute("data-label")]
+
+
+@both_doors
+def test_an_animation_plays_when_asked_and_stops(browser: Browser, address: str, door: str) -> None:
+    with opened(browser, address, door, CHAPTER) as (page, _):
+        frames = page.locator(".frames:has(button)").first
+        slider, button = frames.get_by_role("slider"), frames.get_by_role("button")
+        at_rest = slider.input_value()
+        page.wait_for_timeout(1500)
+        assert slider.input_value() == at_rest  # nothing moves by itself
+        button.click()
+        page.wait_for_function("([s, v]) => s.value !== v", arg=[slider.element_handle(), at_rest])
+        assert button.text_content() == "Pause"
+        button.click()
+        paused = slider.input_value()
+        page.wait_for_timeout(1500)
+        assert (slider.input_value(), button.text_content()) == (paused, "Play")
+        slider.fill(slider.get_attribute("max") or "")
+        button.click()  # at the end it begins again
+        assert slider.input_value() == "0"
+
+
+def test_who_wants_less_motion_gets_a_slider_only(browser: Browser, address: str) -> None:
+    with opened(browser, address, "served", CHAPTER, reduced_motion="reduce") as (page, _):
+        frames = page.locator(".frames:has(button)").first
+        assert frames.get_by_role("slider").is_visible()
+        assert not frames.locator("button").is_visible()
+
+
+@both_doors
+def test_a_quiz_answers_at_once(browser: Browser, address: str, door: str) -> None:
+    with opened(browser, address, door, CHAPTER) as (page, _):
+        question = page.locator(".Quiz").first
+        question.scroll_into_view_if_needed()
+        wrong = question.locator(".MCButton", has_text="Anything, if the layers are wide enough")
+        wrong.click()
+        assert "a product of matrices is a matrix" in (question.text_content() or "")
+        question.locator(".MCButton", has_text="What one linear layer can").click()
+        assert "multiply out to one matrix" in (question.text_content() or "")
+
+
+def test_a_solution_is_folded_until_it_is_asked_for(browser: Browser, address: str) -> None:
+    with opened(browser, address, "served", CHAPTER) as (page, _):
+        solution = page.locator("details", has_text="relu_backward").first
+        code = solution.locator("pre").first
+        assert not code.is_visible()
+        solution.locator("summary").click()
+        assert code.is_visible()
 
 
 class Links(HTMLParser):

@@ -424,7 +424,9 @@ class Conv2d(Layer):
         padded = pad(images, self.padding)
         # im2col: each window becomes a column, so that sliding turns into one product of matrices.
         seen = windows(padded, kernel, self.stride).transpose(0, 1, 4, 5, 2, 3)
-        if self._stacked.shape != seen.shape:  # it is large: a third of the time goes into a new one
+        if (
+            self._stacked.shape != seen.shape
+        ):  # it is large: a third of the time goes into a new one
             self._stacked = np.empty(seen.shape)
         self._stacked[...] = seen
         stacked = self._stacked.reshape(n, in_channels * kernel**2, rows * columns)
@@ -946,9 +948,10 @@ def check_layer(
 
     def value(name: str, array: Floats) -> float:
         fresh = copy.deepcopy(layer)
-        if name != "inputs":
-            fresh.parameters[name][...] = array
-        return float((fresh.forward(array if name == "inputs" else inputs) * weights).sum())
+        if name == "inputs":
+            return float((fresh.forward(array) * weights).sum())
+        fresh.parameters[name][...] = array
+        return float((fresh.forward(inputs.copy()) * weights).sum())
 
     points = {"inputs": inputs, **layer.parameters}
     for name in points:

@@ -1046,6 +1046,7 @@ class TestBatches:
     def test_sizes(self, count: int, sizes: list[int]) -> None:
         batches = iter_batches(np.zeros((count, 2)), np.zeros(count), 4, random())
         assert [len(x) for x, _ in batches] == sizes
+        assert len(list(iter_batches(np.zeros(count), np.zeros(count), 1, random()))) == count
 
     def test_the_generator_decides_the_order_and_every_epoch_has_its_own(self) -> None:
         labels = np.arange(50)
@@ -1209,6 +1210,10 @@ class TestGradientCheck:
         assert not report.passed
         assert report.error == pytest.approx(abs(1 - factor) / max(1, abs(factor)), rel=0.01)
 
+    def test_the_bound(self) -> None:
+        assert GradientReport(9.9e-7, (0,), 1.0, 1.0).passed
+        assert not GradientReport(1e-6, (0,), 1.0, 1.0).passed
+
     def test_one_small_wrong_entry_fails(self) -> None:
         gradient = 3 * self.at**2
         gradient[1, 2] += 1e-5
@@ -1281,6 +1286,29 @@ class TestCheckLayer:
     def test_a_layer_may_share_its_generator_with_the_check(self) -> None:
         generator = random()
         assert check_layer(Dropout(0.5, generator), np.ones((3, 4)), generator)["inputs"].passed
+
+    def test_of_whole_numbers(self) -> None:
+        """An entry of a uint8 array cannot be moved by a hundred-thousandth."""
+        for inputs in ([[1, 2, 3]], np.array([[1, 2, 3]], dtype=np.uint8)):
+            assert all(
+                r.passed for r in check_layer(Linear(3, 2, random()), inputs, random()).values()
+            )
+
+    def test_a_layer_that_writes_into_its_inputs_spoils_nothing(self) -> None:
+        """Whether that is wrong is another question: its gradients are right."""
+
+        class Doubling(Linear):
+            def forward(self, inputs: Floats) -> Floats:
+                inputs *= 2
+                return super().forward(inputs)
+
+            def backward(self, gradient: Floats) -> Floats:
+                return 2 * super().backward(gradient)
+
+        inputs = random().normal(size=(2, 3))
+        before = inputs.copy()
+        assert_right(Doubling(3, 2, random()), inputs)
+        assert_array_equal(inputs, before)
 
     def test_inputs_at_a_kink_are_reported(self) -> None:
         """At the 0 of a ReLU the difference sees half of the slope: move your inputs away."""

@@ -706,6 +706,7 @@ class TestErrors:
             BatchNorm(3).forward(np.zeros((1, 3)))
         assert BatchNorm(3).eval().forward(np.zeros((1, 3))).shape == (1, 3)
         assert BatchNorm(3).forward(np.zeros((1, 3, 2, 2))).shape == (1, 3, 2, 2)
+        assert_as_torch(BatchNorm(3), nn.BatchNorm1d(3), random().normal(size=(2, 3)))
 
     @pytest.mark.parametrize("shapes", [((3, 1), (3,)), ((3,), (3, 1)), ((3, 2), (1, 2))])
     def test_mean_squared_error_does_not_broadcast(
@@ -807,6 +808,7 @@ class TestLosses:
         error = MeanSquaredError()
         assert error.forward(predictions, targets) == (1 + 100**2) / 2  # uint8 would wrap around
         assert_array_equal(error.backward(), [[-1, 100]])
+        assert error.forward([1, 200], [2, 100]) == (1 + 100**2) / 2
 
     def test_the_first_loss_of_equal_logits_is_the_logarithm_of_the_classes(self) -> None:
         assert SoftmaxCrossEntropy().forward(np.zeros((5, 10)), [0, 1, 2, 3, 4]) == pytest.approx(
@@ -1294,7 +1296,7 @@ class TestCheckLayer:
                 r.passed for r in check_layer(Linear(3, 2, random()), inputs, random()).values()
             )
 
-    def test_a_layer_that_writes_into_its_inputs_spoils_nothing(self) -> None:
+    def test_a_layer_that_writes_into_what_it_is_given_spoils_nothing(self) -> None:
         """Whether that is wrong is another question: its gradients are right."""
 
         class Doubling(Linear):
@@ -1303,7 +1305,9 @@ class TestCheckLayer:
                 return super().forward(inputs)
 
             def backward(self, gradient: Floats) -> Floats:
-                return 2 * super().backward(gradient)
+                back = 2 * super().backward(gradient)
+                gradient[...] = 0
+                return back
 
         inputs = random().normal(size=(2, 3))
         before = inputs.copy()

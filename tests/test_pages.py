@@ -460,7 +460,7 @@ def test_a_quiz_answers_at_once(browser: Browser, address: str, door: str) -> No
         wrong = question.locator(".MCButton", has_text="Anything, if the layers are wide enough")
         wrong.click()
         assert "a product of matrices is a matrix" in (question.text_content() or "")
-        question.locator(".MCButton", has_text="What one linear layer can").click()
+        question.locator(".MCButton", has_text="Nothing that a single linear layer cannot").click()
         assert "multiply out to one matrix" in (question.text_content() or "")
 
 

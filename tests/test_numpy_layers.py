@@ -162,6 +162,12 @@ class TestVectors:
         assert_as_torch(Softmax(), lambda x: F.softmax(x, dim=1), inputs, seed)
         assert_allclose(Softmax().forward(inputs).sum(axis=1), 1, rtol=1e-14)
 
+    @pytest.mark.parametrize("shape", [(4,), (2, 3, 4)])
+    def test_softmax_is_along_the_last_axis(self, shape: tuple[int, ...]) -> None:
+        inputs = random().normal(size=shape)
+        assert_right(Softmax(), inputs)
+        assert_as_torch(Softmax(), lambda x: F.softmax(x, dim=-1), inputs)
+
     @drawn
     @given(shape=st.lists(SMALL, min_size=1, max_size=4), seed=SEEDS)
     def test_flatten(self, shape: list[int], seed: int) -> None:

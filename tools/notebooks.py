@@ -98,6 +98,7 @@ def _execute(notebook: NotebookNode, name: str) -> None:
             kernel_name="python3",
             record_timing=False,
             store_widget_state=False,
+            coalesce_streams=True,
             resources={"metadata": {"path": empty}},
         )
         try:

@@ -4,9 +4,10 @@
 
 The convolution is a question of speed: forward and backward of 32 kernels of 3x3 on 64 images of
 28x28, by hand in float64, and by PyTorch in float32 and float64, each with the gradients for
-inputs, weight and bias. The sides take turns. In its turn a side first runs untimed until it is warm, then once timed; the
-first turn of each is not counted, and the median of the others is. (Cold, and beside NumPy's
-threads, which go on looking for work for a while, PyTorch would seem two to three times as slow.)
+inputs, weight and bias. The sides take turns. In its turn a side runs untimed until it is warm, and
+then once timed; the first turn of each is not counted, and the median of the others is. (Cold, and
+beside NumPy's threads, which go on looking for work for a while, PyTorch would seem two to three
+times as slow.)
 
 The two networks train on the training part, each seed with its own split, and are scored on the
 validation part; the test set is not looked at. Seconds go from uint8 images in memory to the last

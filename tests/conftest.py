@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from mnist_lab.datasets import MNIST, DigitSet, load_mnist, split
+from tools.check_chapters import ONE_THREAD
+
+os.environ.update(ONE_THREAD | os.environ)  # for the kernels of the chapters, which nbval starts
 
 
 @pytest.fixture(scope="session")

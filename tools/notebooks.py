@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +30,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from mnist_lab.files import write_atomically
+from tools.check_chapters import ONE_THREAD
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -102,7 +104,7 @@ def _execute(notebook: NotebookNode, name: str) -> None:
             resources={"metadata": {"path": empty}},
         )
         try:
-            client.execute()
+            client.execute(env=ONE_THREAD | os.environ)
         except (CellControlSignal, DeadKernelError) as error:
             sys.exit(f"{name}: {error}")
     notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))

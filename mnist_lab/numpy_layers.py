@@ -410,7 +410,7 @@ class Conv2d(Layer):
         deviation = math.sqrt(2 / math.prod(shape[1:]))
         self.parameters["weight"] = generator.normal(0, deviation, shape)
         self.parameters["bias"] = np.zeros(out_channels)
-        self._stacked = np.empty(0)
+        self._stacked: dict[str, Floats] = {}
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, in_channels, height, width) -> (n, out_channels, rows, columns)."""
@@ -422,12 +422,7 @@ class Conv2d(Layer):
         columns = output_size(width, kernel, self.stride, self.padding)
 
         padded = pad(images, self.padding)
-        # im2col: each window becomes a column, so that sliding turns into one product of matrices.
-        seen = windows(padded, kernel, self.stride).transpose(0, 1, 4, 5, 2, 3)
-        if self._stacked.shape != seen.shape:
-            self._stacked = np.empty(seen.shape)  # large: a new one each time costs a fifth more
-        self._stacked[...] = seen
-        stacked = self._stacked.reshape(n, in_channels * kernel**2, rows * columns)
+        stacked = self._stack("inputs", padded, self.stride)
         self._memory = padded.shape, stacked, (rows, columns)
         outputs = weight.reshape(out_channels, -1) @ stacked
         outputs += bias[:, None]
@@ -435,7 +430,8 @@ class Conv2d(Layer):
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """(n, out_channels, rows, columns) -> (n, in_channels, height, width)."""
-        (n, in_channels, height, width), stacked, (rows, columns) = self._remembered()
+        shape, stacked, (rows, columns) = self._remembered()
+        n, in_channels, height, width = shape
         weight, kernel = self.parameters["weight"], self.kernel_size
         flat = _floats(gradient).reshape(n, len(weight), rows * columns)
         by_digit = flat @ stacked.transpose(0, 2, 1)
@@ -445,10 +441,29 @@ class Conv2d(Layer):
         def under(a: int, b: int) -> Floats:  # what pixel (a, b) of the kernel passes back
             return (weight[:, :, a, b].T @ flat).reshape(n, in_channels, rows, columns)
 
-        shape = (n, in_channels, height, width)
-        padded = add_windows(shape, under, kernel, self.stride, (rows, columns))
+        if self.stride == 1 and in_channels >= len(weight):
+            # Then adding up is itself a convolution, of the gradient with the flipped kernel, in
+            # which in and out have changed places. With as many channels in as out it is quicker.
+            wide = pad(flat.reshape(n, len(weight), rows, columns), kernel - 1)
+            flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1).reshape(in_channels, -1)
+            padded = (flipped @ self._stack("gradient", wide, 1)).reshape(shape)
+        else:
+            padded = add_windows(shape, under, kernel, self.stride, (rows, columns))
         edge = self.padding
         return padded[:, :, edge : height - edge, edge : width - edge]
+
+    def _stack(self, name: str, images: Floats, stride: int) -> Floats:
+        """im2col: each window becomes a column, so that sliding turns into a product of matrices.
+
+        (n, channels, height, width) -> (n, channels kernel_size^2, rows columns). The array is kept
+        under its name and filled again, since making such a large one anew takes time.
+        """
+        seen = windows(images, self.kernel_size, stride).transpose(0, 1, 4, 5, 2, 3)
+        if name not in self._stacked or self._stacked[name].shape != seen.shape:
+            self._stacked[name] = np.empty(seen.shape)
+        self._stacked[name][...] = seen
+        n, channels, kernel, _, rows, columns = seen.shape
+        return self._stacked[name].reshape(n, channels * kernel**2, rows * columns)
 
 
 class MaxPool2d(Layer):

@@ -221,6 +221,15 @@ class TestImages:
         module = nn.Conv2d(ins, outs, kernel, stride=stride, padding=padding)
         assert_as_torch(layer, module, random(seed + 2).normal(size=(n, ins, *size)), seed)
 
+    @pytest.mark.parametrize("stride", [1, 2])
+    @pytest.mark.parametrize("channels", [(1, 4), (4, 1), (3, 3)])
+    def test_both_ways_of_the_input_gradient(self, stride: int, channels: tuple[int, int]) -> None:
+        """With stride 1 and no fewer channels in than out it is a convolution, else a sum."""
+        inputs = random(1).normal(size=(2, channels[0], 5, 6))
+        layer = Conv2d(*channels, 3, random(), stride=stride, padding=1)
+        assert_right(layer, inputs)
+        assert_as_torch(layer, nn.Conv2d(*channels, 3, stride=stride, padding=1), inputs)
+
     @pytest.mark.parametrize("padding", [4, 5])
     def test_padding_may_be_wider_than_the_kernel(self, padding: int) -> None:
         layer = Conv2d(2, 3, 3, random(), stride=2, padding=padding)
@@ -357,7 +366,7 @@ class TestWindows:
 class TestEdges:
     def test_a_convolution_of_larger_and_smaller_batches_in_turn(self) -> None:
         layer, module = Conv2d(2, 3, 3, random(), padding=1), nn.Conv2d(2, 3, 3, padding=1)
-        for n, height, width in [(4, 5, 6), (2, 5, 6), (4, 6, 5), (4, 6, 5), (1, 3, 3)]:
+        for n, height, width in [(4, 5, 6), (4, 6, 5), (2, 6, 5), (4, 6, 5), (4, 6, 5)]:
             inputs = random(n).normal(size=(n, 2, height, width))
             module.zero_grad()
             assert_as_torch(layer, module, inputs)
@@ -503,6 +512,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "Dropout": (lambda: Dropout(0.5, random()), VECTORS),
     "Dropout, eval": (lambda: Dropout(0.5, random()).eval(), VECTORS),
     "Conv2d": (lambda: Conv2d(4, 2, 3, random()), IMAGES),
+    "Conv2d, of single pixels": (lambda: Conv2d(4, 4, 1, random()), IMAGES),
     "Conv2d, padded": (lambda: Conv2d(4, 2, 3, random(), stride=2, padding=1), IMAGES),
     "MaxPool2d": (lambda: MaxPool2d(2), IMAGES),
     "AvgPool2d": (lambda: AvgPool2d(3, 1), IMAGES),

@@ -54,6 +54,7 @@ from mnist_lab.numpy_layers import (
     pad,
     windows,
 )
+from mnist_lab.records import load_record
 
 # Drawn, but the same in every run: a red test stays red until its reason is gone.
 drawn = settings(
@@ -1157,6 +1158,27 @@ class TestTraining:
 
     def test_the_same_seed_gives_the_same_numbers(self, mnist: MNIST) -> None:
         assert self.train(mnist, 1) == self.train(mnist, 1) != self.train(mnist, 2)
+
+
+class TestRecord:
+    """What `make bench` measured holds what the book promises of these layers."""
+
+    def test_a_convolution_takes_less_than_ten_times_pytorchs_time(self) -> None:
+        record = load_record("numpy_layers")["convolution"]
+        assert set(record) == {"1 to 32", "32 to 32"}
+        for entry in record.values():
+            times = entry["milliseconds"]
+            assert entry["ratio_to_float32"] < 10
+            assert entry["ratio_to_float32"] == pytest.approx(
+                times["numpy_float64"] / times["torch_float32"], rel=0.02
+            )
+
+    @pytest.mark.parametrize("network", ["mlp", "cnn"])
+    def test_both_networks_reach_98_percent_within_90_seconds(self, network: str) -> None:
+        entry = load_record("numpy_layers")["training"][network]
+        assert entry["validation_accuracy"]["n"] >= 3
+        assert min(entry["validation_accuracy"]["values"]) >= 0.98
+        assert max(entry["seconds"]["values"]) < 90
 
 
 # --- The checks themselves -----------------------------------------------------------------------

@@ -466,7 +466,23 @@ class Conv2d(Layer):
         return self._stacked[name].reshape(n, channels * kernel**2, rows * columns)
 
 
-class MaxPool2d(Layer):
+class _Pool2d(Layer):
+    """What both poolings share: a window, and how far it moves."""
+
+    def __init__(self, kernel_size: int, stride: int | None = None) -> None:
+        super().__init__()
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        output_size(kernel_size, kernel_size, self.stride)
+
+    def _windows(self, inputs: ArrayLike) -> tuple[Floats, Floats]:
+        """Return the images and their windows (n, channels, rows, columns, kernel, kernel)."""
+        images = _images(inputs)
+        for side in images.shape[2:]:
+            output_size(side, self.kernel_size, self.stride)  # says it if the window does not fit
+        return images, windows(images, self.kernel_size, self.stride)
+
+
+class MaxPool2d(_Pool2d):
     """Keep the largest pixel of each window; rows and columns left over at the edge are dropped.
 
     The gradient goes to the pixel that was kept. Where several are equally large, the first in
@@ -479,18 +495,10 @@ class MaxPool2d(Layer):
         By default the kernel's size, so that windows do not overlap.
     """
 
-    def __init__(self, kernel_size: int, stride: int | None = None) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        output_size(kernel_size, kernel_size, self.stride)
-
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, channels, height, width) -> (n, channels, rows, columns)."""
-        images = _images(inputs)
-        for side in images.shape[2:]:
-            output_size(side, self.kernel_size, self.stride)
-        flat = windows(images, self.kernel_size, self.stride)
-        flat = flat.reshape(*flat.shape[:4], self.kernel_size**2)
+        images, seen = self._windows(inputs)
+        flat = seen.reshape(*seen.shape[:4], self.kernel_size**2)
         kept = flat.argmax(axis=-1)
         self._memory = images.shape, kept
         return np.take_along_axis(flat, kept[..., None], axis=-1)[..., 0]
@@ -508,7 +516,7 @@ class MaxPool2d(Layer):
         )
 
 
-class AvgPool2d(Layer):
+class AvgPool2d(_Pool2d):
     """The mean of each window; rows and columns left over at the edge are dropped.
 
     Parameters
@@ -518,18 +526,11 @@ class AvgPool2d(Layer):
         By default the kernel's size, so that windows do not overlap.
     """
 
-    def __init__(self, kernel_size: int, stride: int | None = None) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        output_size(kernel_size, kernel_size, self.stride)
-
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, channels, height, width) -> (n, channels, rows, columns)."""
-        images = _images(inputs)
-        for side in images.shape[2:]:
-            output_size(side, self.kernel_size, self.stride)
+        images, seen = self._windows(inputs)
         self._memory = images.shape
-        return windows(images, self.kernel_size, self.stride).mean(axis=(4, 5))
+        return seen.mean(axis=(4, 5))
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Give every pixel of a window the same share."""

@@ -18,9 +18,18 @@ from benchmarks.recording import RESULTS, describe_run, log_test_look, write_rec
 from mnist_lab.batches import Batches
 from mnist_lab.datasets import load_mnist, split
 from mnist_lab.models import build_model, count_parameters
-from mnist_lab.recipes import PRESETS
+from mnist_lab.recipes import PRESETS, Recipe
 from mnist_lab.records import summarise
-from mnist_lab.training import evaluate, fit
+from mnist_lab.training import TrainConfig, evaluate, fit
+
+
+def is_recipe(recorded: dict[str, Any] | None, recipe: Recipe) -> bool:
+    """Tell whether a record is of this very recipe; settings that came later had their default."""
+    if recorded is None:
+        return False
+    defaults = json.loads(json.dumps(asdict(TrainConfig())))
+    described = json.loads(json.dumps(asdict(recipe)))
+    return bool({**recorded, "config": {**defaults, **recorded["config"]}} == described)
 
 
 def main() -> None:
@@ -36,10 +45,9 @@ def main() -> None:
     train, validation = split(mnist.train, seed=0)
     for name in arguments.only:
         recipe = PRESETS[name]
-        described = json.loads(json.dumps(asdict(recipe)))
-        if results.get(name, {}).get("recipe") != described:
-            results[name] = {"recipe": described}
-        entry = results[name]
+        entry = results.get(name, {})
+        if not is_recipe(entry.get("recipe"), recipe):
+            entry = results[name] = {"recipe": json.loads(json.dumps(asdict(recipe)))}
         for seed in range(len(entry.get("accuracy", {}).get("values", [])), arguments.seeds):
             config = replace(recipe.config, seed=seed)
             run = fit(recipe.model, train, validation, config, arguments=recipe.arguments)

@@ -11,9 +11,9 @@ exact resumption. Everything random comes from `config.seed`: the same seed on t
 gives the same weights.
 
 The shape of the loop (steps as functions, a frozen configuration, the learning rate as a pure
-function of the step) follows common practice; one-cycle is Smith and Topin 2019, label smoothing
-Szegedy et al. 2016, decoupled weight decay Loshchilov and Hutter 2019, averaging of weights Polyak
-and Juditsky 1992.
+function of the step) follows common practice; cyclic is Smith 2017, cosine Loshchilov and Hutter
+2017 (without restarts), one-cycle Smith and Topin 2019, label smoothing Szegedy et al. 2016,
+decoupled weight decay Loshchilov and Hutter 2019, averaging of weights Polyak and Juditsky 1992.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -56,6 +56,9 @@ from mnist_lab.models import build_model
 RESUME = "resume"
 
 
+Schedule = Literal["constant", "exponential", "cosine", "cyclic", "one_cycle"]
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. Each default has its reason beside it."""
@@ -64,14 +67,17 @@ class TrainConfig:
     batch_size: int = 128  # small enough to learn much per epoch, large enough for fast matrices
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # needs the least tuning
     learning_rate: float = 0.01  # the peak; one-cycle bears more than a constant rate does
-    schedule: Literal["constant", "one_cycle"] = "one_cycle"
+    schedule: Schedule = "one_cycle"
     warm_up: float = 0.25  # share of the steps in which one-cycle rises
+    cycles: int = 3  # how often the cyclic schedule rises and falls
     momentum: float = 0.9  # SGD's momentum, Adam's first beta
     adam_epsilon: float = 1e-8  # torch's default; Keras has 1e-7
     weight_decay: float = 0.0  # on matrices and kernels only, not on biases and norms
+    l1_penalty: float = 0.0  # times the sum of the same weights' absolute values, in the loss
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping
     average_decay: float = 0.0  # of an exponential average of the weights; 0: none
+    precision: Literal["float32", "bfloat16"] = "float32"  # of the products; weights are float32
     normalisation: Normalisation = MNIST_NORMALISATION
     augmentation: Augmentation | None = None
     seed: int = 0
@@ -85,11 +91,14 @@ class TrainConfig:
             "momentum": 0 <= self.momentum < 1,
             "adam_epsilon": 0 < self.adam_epsilon < math.inf,
             "weight_decay": 0 <= self.weight_decay < math.inf,
+            "l1_penalty": 0 <= self.l1_penalty < math.inf,
             "label_smoothing": 0 <= self.label_smoothing < 1,
             "clip_norm": self.clip_norm is None or self.clip_norm > 0,
             "average_decay": 0 <= self.average_decay < 1,
             "optimizer": self.optimizer in ("sgd", "adam", "adamw"),
-            "schedule": self.schedule in ("constant", "one_cycle"),
+            "schedule": self.schedule in get_args(Schedule),
+            "cycles": self.cycles >= 1,
+            "precision": self.precision in ("float32", "bfloat16"),
             "seed": self.seed >= 0,
         }
         for name, right in checks.items():
@@ -145,16 +154,32 @@ class TrainState:
 def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
     """Return the learning rate of a step (from 0): a pure function.
 
-    One-cycle rises on a line for `warm_up` of the steps, and falls to nearly 0 on a cosine.
+    Exponential falls by the same factor at every step, to a hundredth; cosine along half a wave to
+    nearly 0; cyclic goes up and down `cycles` times between a tenth of the rate and the whole;
+    one-cycle rises on a line for `warm_up` of the steps and then falls as cosine does.
     """
-    if config.schedule == "constant":
-        return config.learning_rate
+    rate = config.learning_rate
     # Half a step further: the first rate is not 0, the last is not 0 either.
     progress = (step + 0.5) / total_steps
-    if progress < config.warm_up:
-        return config.learning_rate * progress / config.warm_up
-    fall = (progress - config.warm_up) / (1 - config.warm_up)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
+    match config.schedule:
+        case "constant":
+            return rate
+        case "exponential":  # the same factor at every step, down to a hundredth
+            return rate * 0.01**progress
+        case "cosine":
+            return _half_cosine(rate, progress)
+        case "cyclic":  # a triangle between a tenth of the rate and the whole
+            phase = progress * config.cycles % 1
+            return rate * (0.1 + 0.9 * (1 - abs(2 * phase - 1)))
+        case "one_cycle":
+            if progress < config.warm_up:
+                return rate * progress / config.warm_up
+            return _half_cosine(rate, (progress - config.warm_up) / (1 - config.warm_up))
+
+
+def _half_cosine(rate: float, progress: float) -> float:
+    """Fall from `rate` to 0 along half a wave while `progress` goes from 0 to 1."""
+    return rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -183,10 +208,15 @@ def train_step(
     (loss, logits), detached: the mean loss of the batch and (n, classes), from before the step.
     """
     images, labels = batch
-    logits = model(images)
-    loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+    with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
+        logits = model(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+    objective = loss
+    if config.l1_penalty:
+        size = torch.stack([p.abs().sum() for p in model.parameters() if p.ndim > 1]).sum()
+        objective = loss + config.l1_penalty * size
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    objective.backward()
     if config.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     optimizer.step()
@@ -219,6 +249,23 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
     model.eval()
     try:
         return score_as_is(model, batches)
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
+    """Return the model's output for every example in the order of the batches, in eval mode.
+
+    Returns
+    -------
+    Tensor (n, classes), on the batches' device: logits, for a model that returns logits.
+    """
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            return torch.cat([model(images) for images, _ in batches])
     finally:
         for part, training in modes.items():
             part.training = training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -11,7 +12,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from mnist_lab.models import build_model
 from mnist_lab.training import (
     EpochReport,
     FitResult,
+    Schedule,
     Score,
     TrainConfig,
     evaluate,
@@ -35,6 +37,7 @@ from mnist_lab.training import (
     iter_epochs,
     learning_rate_at,
     make_optimizer,
+    predict,
     score_as_is,
     start_training,
     train_epoch,
@@ -148,7 +151,11 @@ class TestConfig:
             {"clip_norm": 0.0},
             {"average_decay": 1.0},
             {"optimizer": "lion"},
-            {"schedule": "cosine"},
+            {"schedule": "sawtooth"},
+            {"cycles": 0},
+            {"precision": "float16"},
+            {"l1_penalty": -1e-3},
+            {"l1_penalty": math.inf},
             {"adam_epsilon": -1.0},
             {"seed": -1},
         ],
@@ -184,10 +191,31 @@ class TestLearningRate:
         config = TrainConfig(learning_rate=1.0, warm_up=0.0)
         assert learning_rate_at(0, 1_000, config) == pytest.approx(1, abs=1e-5)
 
+    def test_exponential_falls_by_one_factor_to_a_hundredth(self) -> None:
+        config = TrainConfig(schedule="exponential", learning_rate=0.2)
+        rates = np.array([learning_rate_at(step, 1_000, config) for step in range(1_000)])
+        assert rates[[0, -1]] == pytest.approx([0.2, 0.002], rel=1e-2)
+        assert np.allclose(rates[1:] / rates[:-1], 0.01 ** (1 / 1_000))
+
+    def test_cosine_is_one_cycle_without_its_rise(self) -> None:
+        cosine, one_cycle = TrainConfig(schedule="cosine"), TrainConfig(warm_up=0.0)
+        for step in range(50):
+            assert learning_rate_at(step, 50, cosine) == learning_rate_at(step, 50, one_cycle)
+
+    def test_cyclic_touches_peak_and_tenth_as_often_as_asked(self) -> None:
+        config = TrainConfig(schedule="cyclic", learning_rate=1.0, cycles=4)
+        rates = np.array([learning_rate_at(step, 1_000, config) for step in range(1_000)])
+        assert np.allclose(rates[125::250], 1.0, atol=0.01)
+        assert np.allclose(rates[[0, 250, 500, 750, 999]], 0.1, atol=0.01)
+        turns = np.abs(np.diff(rates)) < 0.9 / 125 - 1e-9  # elsewhere it is straight lines
+        assert turns.sum() == 7
+
+    @pytest.mark.parametrize("schedule", get_args(Schedule))
     @pytest.mark.parametrize("total", [1, 2, 3])
-    def test_is_positive_in_the_shortest_run(self, total: int) -> None:
+    def test_is_positive_in_the_shortest_run(self, total: int, schedule: Schedule) -> None:
         for step in range(total):
-            assert 0 < learning_rate_at(step, total, TrainConfig()) <= 0.01
+            config = TrainConfig(schedule=schedule)
+            assert 0 < learning_rate_at(step, total, config) <= 0.01
 
     def test_depends_on_nothing_but_its_arguments(self) -> None:
         config = TrainConfig()
@@ -334,6 +362,34 @@ class TestStep:
         loss, _ = train_step(model, make_optimizer(model, config), (images, labels), config)
         assert float(loss) == pytest.approx(float(-(target * logs).sum(1).mean()), rel=1e-5)
 
+    def test_l1_penalty_moves_each_weight_towards_0_and_no_bias(self) -> None:
+        plain = TrainConfig(optimizer="sgd", learning_rate=0.1, momentum=0.0)
+        penalised = replace(plain, l1_penalty=0.01)
+        models_ = {config: build_model("linear") for config in (plain, penalised)}
+        start = models_[plain].state_dict()["output.weight"].clone()
+        losses = [
+            float(train_step(model, make_optimizer(model, config), batch(), config)[0])
+            for config, model in models_.items()
+        ]
+        without, with_penalty = (model.state_dict() for model in models_.values())
+        moved = without["output.weight"] - with_penalty["output.weight"]
+        assert torch.allclose(moved, 0.1 * 0.01 * start.sign(), atol=1e-7)
+        assert torch.equal(without["output.bias"], with_penalty["output.bias"])
+        assert losses[0] == losses[1]  # the loss that is reported is the digits' alone
+
+    def test_bfloat16_multiplies_coarsely_and_keeps_weights_and_loss_in_float32(self) -> None:
+        model = build_model("mlp", hidden=8)
+        config = TrainConfig(precision="bfloat16")
+        exact = train_step(
+            copy.deepcopy(model), make_optimizer(model, config), batch(), TrainConfig()
+        )
+        loss, logits = train_step(model, make_optimizer(model, config), batch(), config)
+        assert logits.dtype == torch.bfloat16
+        assert loss.dtype == torch.float32
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+        assert float(loss) != float(exact[0])
+        assert float(loss) == pytest.approx(float(exact[0]), rel=0.02)
+
     def test_returns_what_was_before_the_step_detached(self) -> None:
         model = build_model("linear")
         images, labels = batch()
@@ -438,6 +494,20 @@ class TestEvaluate:
     def test_nothing_to_score_is_a_sentence(self) -> None:
         with pytest.raises(ValueError, match=r"^There is nothing to score.*\.$"):
             evaluate(make_tiny(), [])
+
+
+class TestPredict:
+    def test_gives_the_output_for_every_example_in_order_and_in_eval_mode(self) -> None:
+        model = make_tiny().train()
+        batches = [batch(4, seed=1), batch(3, seed=2)]
+        model.eval()
+        with torch.no_grad():
+            expected = torch.cat([model(images) for images, _ in batches])
+        model.train()
+        found = predict(model, batches)
+        assert torch.equal(found, expected)
+        assert not found.requires_grad
+        assert model.training
 
 
 class TestEpoch:

@@ -1,0 +1,93 @@
+"""Train one preset from several seeds and score the mean of their probabilities once.
+
+    python -m benchmarks.ensemble [--preset best] [--members 5]
+
+Nothing is chosen: the members are seeds 0, 1, 2, ... of a preset that was chosen on validation
+data, and they count equally. Their checkpoints stay in `_build/ensemble`, so a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.recording import describe_run, log_test_look, write_record
+from mnist_lab.batches import Batches
+from mnist_lab.checkpoints import load_checkpoint
+from mnist_lab.datasets import DigitSet, load_mnist, split
+from mnist_lab.recipes import PRESETS
+from mnist_lab.records import summarise
+from mnist_lab.training import fit, predict
+
+CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
+
+
+def train_members(preset: str, count: int) -> list[torch.nn.Module]:
+    """Train what is not there yet; return the members in order of their seeds."""
+    recipe = PRESETS[preset]
+    train, validation = split(load_mnist().train, seed=0)
+    members = []
+    for seed in range(count):
+        folder = CHECKPOINTS / f"{preset}_{seed}"
+        if not (folder / "done").exists():
+            config = replace(recipe.config, seed=seed)
+            fit(
+                recipe.model,
+                train,
+                validation,
+                config,
+                arguments=recipe.arguments,
+                folder=folder,
+                resume=True,
+            )
+            (folder / "done").touch()
+        members.append(load_checkpoint(folder)[0])
+    return members
+
+
+def accuracy_by_size(members: list[torch.nn.Module], digits: DigitSet, preset: str) -> list[float]:
+    """Return the accuracy of the first one, two, ... members together."""
+    batches = Batches(digits, normalisation=PRESETS[preset].config.normalisation)
+    probabilities = torch.stack([predict(member, batches).softmax(1) for member in members])
+    sizes = torch.arange(1, len(members) + 1)[:, None, None]
+    together = (probabilities.cumsum(0) / sizes).argmax(2)  # (members, n)
+    right = (together == batches.labels).double().mean(1)
+    return [float(value) for value in right]
+
+
+def main() -> None:
+    """Train, score once, record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--preset", default="best", choices=list(PRESETS))
+    parser.add_argument("--members", type=int, default=5)
+    arguments = parser.parse_args()
+    command = f"python -m benchmarks.ensemble --preset {arguments.preset}"
+    members = train_members(arguments.preset, arguments.members)
+    mnist = load_mnist()
+    validation = split(mnist.train, seed=0)[1]
+    scores = {
+        part: accuracy_by_size(members, digits, arguments.preset)
+        for part, digits in (("validation", validation), ("test", mnist.test))
+    }
+    singles = [accuracy_by_size([member], mnist.test, arguments.preset)[0] for member in members]
+    log_test_look(
+        f"ensemble of {len(members)} x {arguments.preset}", 0, scores["test"][-1], command
+    )
+    results = {
+        "preset": arguments.preset,
+        "members": len(members),
+        "accuracy": scores["test"][-1],
+        "validation_accuracy": scores["validation"][-1],
+        "accuracy_by_size": scores["test"],
+        "validation_accuracy_by_size": scores["validation"],
+        "member_accuracy": summarise(singles),
+    }
+    write_record("ensemble", {**describe_run(command), "results": results})
+    print(results)
+
+
+if __name__ == "__main__":
+    main()

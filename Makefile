@@ -68,6 +68,10 @@ student: $(INSTALLED) ## the chapters without their solutions, in _build/student
 bench: $(INSTALLED) ## measure side by side, and record
 	$(PY) -m benchmarks.batching
 	env -u OMP_WAIT_POLICY $(PY) -m benchmarks.numpy_layers # torch's own way of waiting, for a fair ratio
+	env -u OMP_WAIT_POLICY $(PY) -m benchmarks.speed
+	env -u OMP_WAIT_POLICY $(PY) -m benchmarks.step
+	env -u OMP_WAIT_POLICY $(PY) -m benchmarks.trials
+	$(PY) -m benchmarks.distributed
 
 address: $(INSTALLED) ## make address URL=https://github.com/you/mnist-lab sets the publishing address
 	$(PY) -m tools.address $(URL)

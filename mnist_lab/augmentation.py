@@ -66,34 +66,46 @@ class Augmentation:
         """Whether every range is zero."""
         return not (self.rotate or self.shift or self.scale or self.shear or self.elastic_strength)
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None = None
+    ) -> Tensor:
         """Return changed copies of `images`: float32 (n, channels, height, width) in and out.
 
         The background must be zero, since zeros come in from outside an image: augment pixels
         first, normalise after. `generator` lives on the images' device; the same state gives the
         same batch.
+
+        Where several processes share a batch, `images` are only a `piece` of it: (place of its
+        first image, size of the whole batch). The changes are drawn for the whole batch then, so
+        that those of an image do not depend on who makes them.
         """
         if self.changes_nothing:
             return images
         count, _, height, width = images.shape
-        maps = self._affine_maps(images, generator)
+        maps = self._affine_maps(images, generator, piece)
         # `F.affine_grid` does the same three times slower on a CPU.
         sources = maps.flatten(0, 1) @ _positions(height, width).to(images.device)
         sources = sources.view(count, 2, height, width)
         if self.elastic_strength:
-            sources += self._displacements(images, generator)
+            sources += self._displacements(images, generator, piece)
+        if count == 0:  # a process whose piece is empty draws as the others do, and that is all
+            return images
         grid = sources.permute(0, 2, 3, 1).contiguous()
         return F.grid_sample(
             images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
         )
 
-    def _affine_maps(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _affine_maps(
+        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
+    ) -> Tensor:
         """Draw one map from output to input coordinates per image: (n, 2, 3).
 
         `grid_sample` measures from -1 to 1 across the image, hence the division by half its size.
         """
         count, _, height, width = images.shape
-        draws = torch.rand(5, count, generator=generator, device=images.device) * 2 - 1
+        start, whole = piece or (0, count)
+        draws = torch.rand(5, whole, generator=generator, device=images.device) * 2 - 1
+        draws = draws[:, start : start + count]
         turn = draws[0] * math.radians(self.rotate)
         slant = torch.tan(draws[1] * math.radians(self.shear))
         shrink = 1 / (1 + draws[2] * self.scale)
@@ -111,14 +123,18 @@ class Augmentation:
         along = [y_by_x / aspect, y_by_y, -up / (height / 2)]
         return torch.stack([torch.stack(across, 1), torch.stack(along, 1)], 1).to(images.dtype)
 
-    def _displacements(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _displacements(
+        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None = None
+    ) -> Tensor:
         """Draw smooth displacements: (n, 2, height, width), in `grid_sample`'s units.
 
         A Gaussian blur is separable, and on an image this small each half of it is one matrix
         product with a fixed band matrix: far cheaper than a convolution per image.
         """
         count, _, height, width = images.shape
-        noise = torch.rand(count, 2, height, width, generator=generator, device=images.device)
+        start, whole = piece or (0, count)
+        noise = torch.rand(whole, 2, height, width, generator=generator, device=images.device)
+        noise = noise[start : start + count]
         rows = _blur_matrix(height, self.elastic_smoothness).to(images.device)
         columns = _blur_matrix(width, self.elastic_smoothness).to(images.device)
         pixels = rows @ (noise * 2 - 1) @ columns.T * self.elastic_strength

@@ -6,6 +6,9 @@
 
 MNIST is small: 47 MB as bytes. So it moves to the device once, stays there, and all that a
 DataLoader's workers do image by image is done here for a batch at once (chapter 1 measures it).
+
+A set that memory does not hold stays in its file: `read_idx(path, mmap=True)` gives images that
+`Batches` leaves there and reads batch by batch, in the same order and with the same numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ import torch
 from torch import Tensor
 
 from mnist_lab.augmentation import Augmentation
-from mnist_lab.datasets import DigitSet
+from mnist_lab.datasets import DigitSet, take_images
+from mnist_lab.distributed import ALONE, Ranks
 
 Batch = tuple[Tensor, Tensor]
 
@@ -83,6 +87,7 @@ class Batches:
     Parameters
     ----------
     digits : DigitSet
+        It is copied to the device; images that are mapped from a file (np.memmap) stay there.
     batch_size : int
         The last batch of an epoch is smaller where the count does not divide.
     device : str or torch.device
@@ -91,6 +96,9 @@ class Batches:
     shuffle : bool
         Training needs it: digits that come sorted, or in one order for ever, train worse.
     seed : int
+    ranks : Ranks
+        Where several processes train together: each takes its piece of every batch, without
+        repeats, and `batch_size` is that of the whole batch. A piece can be empty.
     """
 
     def __init__(
@@ -103,6 +111,7 @@ class Batches:
         augmentation: Augmentation | None = None,
         shuffle: bool = False,
         seed: int = 0,
+        ranks: Ranks = ALONE,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, found {batch_size}.")
@@ -112,9 +121,12 @@ class Batches:
         self.augmentation = augmentation
         self.shuffle = shuffle
         self.seed = seed
+        self.ranks = ranks
         self.epoch = 0
+        self.mapped = digits.images if isinstance(digits.images, np.memmap) else None
         # np.array copies: a tensor over somebody's array would change with it.
-        self.images = torch.from_numpy(np.array(digits.images)).to(self.device)
+        here = np.array(digits.images if self.mapped is None else digits.images[:0])
+        self.images = torch.from_numpy(here).to(self.device)
         self.labels = torch.from_numpy(np.array(digits.labels)).to(self.device)
 
     def __len__(self) -> int:
@@ -125,20 +137,34 @@ class Batches:
         """How many digits an epoch has."""
         return len(self.labels)
 
+    def size_of(self, number: int) -> int:
+        """Return how many digits, of all ranks together, batch `number` of an epoch has."""
+        return min(self.batch_size, self.count - number * self.batch_size)
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield one epoch: float32 (b, 1, height, width) and int64 (b,) on the device."""
         epoch, self.epoch = self.epoch, self.epoch + 1
         generator = seeded_generator(self.device, self.seed, epoch)
         order = self._order(epoch)
-        for start in range(0, self.count, self.batch_size):
+        for number in range(len(self)):
+            start, whole = number * self.batch_size, self.size_of(number)
+            mine = self.ranks.piece_of(whole)
+            chosen = slice(start + mine.start, start + mine.stop)
             if order is None:
-                chosen = slice(start, start + self.batch_size)
-                images, labels = self.images[chosen], self.labels[chosen]
+                images, labels = self._take(chosen), self.labels[chosen]
             else:
-                indices = order[start : start + self.batch_size]
-                images = self.images.index_select(0, indices)
-                labels = self.labels.index_select(0, indices)
-            yield self._prepare(images, generator), labels
+                images = self._take(order[chosen])
+                labels = self.labels.index_select(0, order[chosen])
+            yield self._prepare(images, generator, (mine.start, whole)), labels
+
+    def _take(self, chosen: slice | Tensor) -> Tensor:
+        """Return the chosen images: uint8 (b, height, width), on the device."""
+        if self.mapped is not None:
+            places = chosen if isinstance(chosen, slice) else chosen.cpu().numpy()
+            return torch.from_numpy(take_images(self.mapped, places)).to(self.device)
+        if isinstance(chosen, slice):
+            return self.images[chosen]
+        return self.images.index_select(0, chosen)
 
     def _order(self, epoch: int) -> Tensor | None:
         """Draw the order of an epoch on the CPU, so that every device sees the same one."""
@@ -147,10 +173,12 @@ class Batches:
         generator = seeded_generator(torch.device("cpu"), self.seed, epoch)
         return torch.randperm(self.count, generator=generator).to(self.device)
 
-    def _prepare(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _prepare(
+        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int]
+    ) -> Tensor:
         pixels = images.unsqueeze(1).float()
         if self.augmentation is not None:
-            pixels = self.augmentation(pixels, generator)
+            pixels = self.augmentation(pixels, generator, piece)
         return self.normalisation(pixels)
 
 

@@ -1,15 +1,19 @@
 """The command line: `python -m mnist_lab train | evaluate | predict`.
 
 Results go to standard output (with --json, the last line is one JSON object), progress to standard
-error. Bad usage or bad input is one sentence on standard error and status 2.
+error. Bad usage or bad input is one sentence on standard error and status 2. Of several processes
+that torchrun starts, one prints and writes.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,7 +49,8 @@ def _add_train(commands: Any) -> None:
         "train",
         help="train on MNIST and write a checkpoint",
         description="Train on 55,000 of MNIST's training digits and keep the epoch that is best on "
-        "the other 5,000. Ctrl-C leaves a usable checkpoint.",
+        "the other 5,000. Ctrl-C leaves a usable checkpoint. Several processes or GPUs share the "
+        "work where torchrun starts them: torchrun --nproc_per_node=2 -m mnist_lab train.",
         epilog="With --json: validation_accuracy and loss (both on the 5,000), seconds (training "
         "only), parameters, epochs, device, seed; with --test also accuracy (0 to 1) and n.",
     )
@@ -53,7 +58,7 @@ def _add_train(commands: Any) -> None:
         "--preset",
         default="standard",
         choices=["fast", "standard", "best"],
-        help="how much to train: seconds, minutes, or a quarter of an hour on 2 cores "
+        help="how much to train: a second, minutes, or a quarter of an hour on 2 cores "
         "(default: standard)",
     )
     parser.add_argument("--model", metavar="NAME", help="another network than the preset's")
@@ -130,39 +135,48 @@ def _train(arguments: argparse.Namespace) -> int:
     from mnist_lab.batches import Batches, choose_device
     from mnist_lab.checkpoints import load_tensors
     from mnist_lab.datasets import load_mnist, split
+    from mnist_lab.distributed import join
     from mnist_lab.models import count_parameters
     from mnist_lab.recipes import PRESETS
     from mnist_lab.training import RESUME, evaluate, fit
 
     recipe = PRESETS[arguments.preset]
-    config = replace(recipe.config, seed=arguments.seed)
-    if arguments.epochs is not None:
-        config = replace(config, epochs=arguments.epochs)
     model = arguments.model or recipe.model
     folder = arguments.out or Path("runs") / arguments.preset
-    if not arguments.resume and (folder / f"{RESUME}.json").exists():
-        done = load_tensors(folder, RESUME)[1].get("epoch")
-        raise ValueError(
-            f"{folder} holds an unfinished run ({done} epochs are done): go on with --resume, "
-            f"or name another folder with --out."
-        )
     device = choose_device(arguments.device)
-    mnist = load_mnist()
-    train, validation = split(mnist.train, seed=0)
     try:
-        result = fit(
-            model,
-            train,
-            validation,
-            config,
-            arguments=recipe.arguments if model == recipe.model else {},
-            device=str(device),
-            folder=folder,
-            resume=arguments.resume,
-        )
-    except KeyboardInterrupt:
-        print(f"Stopped: {folder} holds a usable checkpoint; --resume goes on.", file=sys.stderr)
-        return 130
+        with join(device) as ranks:
+            config = replace(recipe.config, seed=arguments.seed)
+            if arguments.epochs is not None:
+                config = replace(config, epochs=arguments.epochs)
+            if not arguments.resume and (folder / f"{RESUME}.json").exists():
+                done = load_tensors(folder, RESUME)[1].get("epoch")
+                raise ValueError(
+                    f"{folder} holds an unfinished run ({done} epochs are done): go on with "
+                    f"--resume, or name another folder with --out."
+                )
+            mnist = load_mnist()
+            train, validation = split(mnist.train, seed=0)
+            try:
+                result = fit(
+                    model,
+                    train,
+                    validation,
+                    config,
+                    arguments=recipe.arguments if model == recipe.model else {},
+                    folder=folder,
+                    resume=arguments.resume,
+                    ranks=ranks,
+                )
+            except KeyboardInterrupt:
+                if ranks.first:
+                    said = f"Stopped: {folder} holds a usable checkpoint; --resume goes on."
+                    print(said, file=sys.stderr)
+                return 130
+    except COMPLAINTS as error:  # of several processes, one comes here and the others end
+        return _complain(arguments, error)
+    if not ranks.first:
+        return 0
     record = {
         "validation_accuracy": result.best.validation.accuracy,
         "loss": result.best.validation.loss,
@@ -279,16 +293,43 @@ def _end(arguments: argparse.Namespace, record: dict[str, Any]) -> None:
         print(json.dumps(record, allow_nan=False))
 
 
+# What a person can do something about; anything else is a bug and keeps its traceback.
+COMPLAINTS = (ValueError, FloatingPointError, OSError)
+
+
+def _complain(arguments: argparse.Namespace, error: Exception) -> int:
+    sentence = " ".join(str(error).split())
+    print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _is_first() -> bool:
+    """Whether torchrun started no process before this one (torch would tell, but it is heavy)."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = make_parser().parse_args(argv)
+    with _silence_unless(_is_first()):
+        arguments = make_parser().parse_args(argv)
+    if arguments.command != "train" and not _is_first():
+        return 0  # nothing to share: the first process does it
     try:
         status: int = arguments.run(arguments)
-    except (ValueError, FloatingPointError, OSError) as error:
-        sentence = " ".join(str(error).split())
-        print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
-        return 2
+    except COMPLAINTS as error:
+        return _complain(arguments, error) if _is_first() else 2
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        if _is_first():
+            print("Stopped.", file=sys.stderr)
         return 130
     return status
+
+
+@contextmanager
+def _silence_unless(heard: bool) -> Iterator[None]:
+    """Keep to itself what would be printed."""
+    if heard:
+        yield
+        return
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield

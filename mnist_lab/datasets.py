@@ -6,6 +6,11 @@
     train, validation = split(mnist.train, seed=0)      # 55,000 and 5,000 digits
     train.images, train.labels                          # uint8 (n, 28, 28), int64 (n,)
 
+Data that memory does not hold stays in its file, and batches are read from there:
+
+    vast = load_idx_folder("vast", mmap=True)           # unpacked IDX files; images are a map
+    train = vast.subset(slice(0, 9_000_000))            # a slice of a map is a map
+
 Nothing here imports torch, and nothing downloads by itself. Every reader either returns a checked
 `DigitSet` or raises `DataError` with one sentence: which file, what was found, what was expected.
 
@@ -19,6 +24,7 @@ import gzip
 import hashlib
 import lzma
 import math
+import mmap as memory_map
 import re
 import struct
 import zipfile
@@ -59,7 +65,7 @@ class DigitSet:
     Attributes
     ----------
     images : uint8 (n, height, width)
-        0 is paper, 255 is full ink.
+        0 is paper, 255 is full ink. A read-only np.memmap stays in its file.
     labels : int64 (n,)
         Index into `class_names`.
     class_names : tuple of str
@@ -86,9 +92,13 @@ class DigitSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, indices: ArrayLike, part: Part | None = None) -> DigitSet:
-        """Return the digits at `indices` (integers or a boolean mask), in that order."""
-        chosen = np.asarray(indices)
+    def subset(self, indices: ArrayLike | slice, part: Part | None = None) -> DigitSet:
+        """Return the digits at `indices` (integers, a boolean mask or a slice), in that order.
+
+        Integers and masks copy images to memory; a slice does not, so it also cuts a set that is
+        mapped from a file.
+        """
+        chosen = indices if isinstance(indices, slice) else np.asarray(indices)
         return replace(
             self,
             images=self.images[chosen],
@@ -243,13 +253,7 @@ def parse_idx(content: bytes | bytearray, name: str = "IDX data") -> NDArray[Any
         If the magic number, the header or the length is wrong.
     """
     dtype, shape, offset = _parse_idx_header(content, name)
-    expected = offset + dtype.itemsize * math.prod(shape)
-    if len(content) != expected:
-        what = "is cut short" if len(content) < expected else "is too long"
-        raise DataError(
-            f"{name} {what}: its header announces {shape} elements of {dtype.itemsize} bytes, "
-            f"{expected:,} bytes in all, found {len(content):,}."
-        )
+    _check_idx_length(len(content), dtype, shape, offset, name)
     array = np.frombuffer(content, dtype, offset=offset).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
@@ -277,16 +281,38 @@ def _parse_idx_header(
     return IDX_TYPES[code], shape, offset
 
 
-def read_idx(path: str | Path) -> NDArray[Any]:
+def _check_idx_length(
+    found: int, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, name: str
+) -> None:
+    expected = offset + dtype.itemsize * math.prod(shape)
+    if found != expected:
+        what = "is cut short" if found < expected else "is too long"
+        raise DataError(
+            f"{name} {what}: its header announces {shape} elements of {dtype.itemsize} bytes, "
+            f"{expected:,} bytes in all, found {found:,}."
+        )
+
+
+def read_idx(path: str | Path, *, mmap: bool = False) -> NDArray[Any]:
     """Read an IDX file, plain or packed with gzip or xz (by its first bytes, not its name).
+
+    Parameters
+    ----------
+    path : path
+    mmap : bool
+        Leave the elements in the file and return a read-only np.memmap, for data larger than
+        memory. Elements of several bytes stay in the file's byte order. The file must not be
+        packed, and must not be changed while the map is in use.
 
     Raises
     ------
     DataError
-        If the file is missing, damaged or something else.
+        If the file is missing, damaged or something else, or is packed and should be mapped.
     """
     path = Path(path)
     try:
+        if mmap:
+            return _map_idx(path)
         with _open_unpacked(path) as stream:
             header = stream.read(4 + 4 * 255)
             dtype, shape, offset = _parse_idx_header(header, str(path))
@@ -306,14 +332,60 @@ def read_idx(path: str | Path) -> NDArray[Any]:
     return parse_idx(body, str(path))
 
 
+GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"
+
+
 def _open_unpacked(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         start = file.read(6)
-    if start[:2] == b"\x1f\x8b":
+    if start.startswith(GZIP_MAGIC):
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    if start == b"\xfd7zXZ\0":
+    if start.startswith(XZ_MAGIC):
         return lzma.open(path, "rb")
     return path.open("rb")
+
+
+def _map_idx(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        header = file.read(4 + 4 * 255)
+        length = file.seek(0, 2)
+    if header.startswith((GZIP_MAGIC, XZ_MAGIC)):
+        raise DataError(
+            f"{path} is packed, and a packed file cannot be mapped: unpack it, or read it whole."
+        )
+    dtype, shape, offset = _parse_idx_header(header, str(path))
+    _check_idx_length(length, dtype, shape, offset, str(path))
+    if 0 in shape:  # the system maps no empty range
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype, "r", offset, shape)
+
+
+def take_images(images: NDArray[np.uint8], places: slice | NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Copy the images at `places` (a slice or integers) into memory, in that order.
+
+    Of a map, places are visited in the order of the file, which a disk answers faster, and the
+    pages are handed back at once: so memory holds a batch and not what has been read so far. The
+    system still keeps in its cache what it has room for.
+    """
+    pixels = np.asarray(images)  # a map as a plain array, whose look-ups are faster
+    if isinstance(places, slice):
+        taken = np.array(pixels[places])
+    else:
+        taken = np.empty((len(places), *images.shape[1:]), images.dtype)
+        by_place = np.argsort(places)
+        taken[by_place] = pixels[places[by_place]]
+    if isinstance(images, np.memmap) and images.mode == "r":
+        _hand_back_pages(images)
+    return taken
+
+
+def _hand_back_pages(images: np.memmap[Any, Any]) -> None:
+    """Tell the system that these pages of a read-only map are not needed now."""
+    owner: Any = images
+    while owner is not None and not isinstance(owner, memory_map.mmap):
+        owner = getattr(owner, "base", None)
+    if owner is not None and hasattr(memory_map, "MADV_DONTNEED"):  # Windows has no such call
+        owner.madvise(memory_map.MADV_DONTNEED)
 
 
 def write_idx(path: str | Path, array: ArrayLike) -> None:
@@ -387,11 +459,12 @@ def save_npz(path: str | Path, digits: DigitSet) -> None:
     write_atomically(Path(path), write)
 
 
-def load_idx_folder(folder: str | Path) -> DigitSet:
+def load_idx_folder(folder: str | Path, *, mmap: bool = False) -> DigitSet:
     """Load the IDX files of a folder: `PREFIX-images-idx3-ubyte` with `PREFIX-labels-idx1-ubyte`.
 
     Where both MNIST parts are there, the test part (prefix t10k) is taken. The files may be packed
-    (.gz, .xz).
+    (.gz, .xz). With `mmap` the images stay in their file, which must not be packed: `Batches` then
+    reads each batch from there. Only the labels are read, eight bytes each.
     """
     folder = Path(folder)
     pattern = re.compile(r"(.+)[-.](images|labels)[-.]idx[13][-.]ubyte(\.gz|\.xz)?$")
@@ -407,7 +480,8 @@ def load_idx_folder(folder: str | Path) -> DigitSet:
             f"NAME-labels-idx1-ubyte; found {names or 'none of either'}."
         )
     prefix = "t10k" if "t10k" in pairs else sorted(pairs)[0]
-    images, labels = read_idx(pairs[prefix]["images"]), read_idx(pairs[prefix]["labels"])
+    images = read_idx(pairs[prefix]["images"], mmap=mmap)
+    labels = read_idx(pairs[prefix]["labels"])
     part: Part = "test" if prefix == "t10k" else ""
     return _digit_set(folder, images, labels, part=part)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,9 +187,133 @@ def draw_learning_curves(reports: Sequence[EpochReport], *, alt: str) -> Picture
     left.set(xlabel="epoch", ylabel="loss (nats per digit)", yscale="log")
     right.set(xlabel="epoch", ylabel="errors (%)", yscale="log")
     for axes in (left, right):
-        axes.set_xticks(epochs)
+        if len(epochs) <= 12:  # beyond that every epoch's number would touch the next
+            axes.set_xticks(epochs)
         axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     left.legend()
+    return Picture(figure, alt)
+
+
+def draw_through_layers(
+    curves: Mapping[str, ArrayLike],
+    *,
+    ylabel: str,
+    alt: str,
+    colours: Sequence[str] = (INK, BLUE_PENCIL, RED_PEN, GREEN_TICK),
+    limits: tuple[float, float] | None = None,
+) -> Picture:
+    """Draw one positive number per layer as a line through the layers, on a logarithmic axis.
+
+    Parameters
+    ----------
+    curves : mapping of str to array (layers,)
+        From what the legend says to a value for each layer, counted from 1 at the input.
+    limits : tuple of float, optional
+        Of the vertical axis.
+    """
+    figure, axes = new_axes(height=2.5)
+    for (label, values), colour in zip(curves.items(), colours, strict=False):
+        layers = np.arange(1, len(np.asarray(values)) + 1)
+        axes.plot(layers, values, "o-", markersize=3.5, color=colour, label=label)
+    axes.set(xlabel="layer, from the input", ylabel=ylabel, yscale="log", ylim=limits)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    axes.legend()
+    return Picture(figure, alt)
+
+
+def draw_repeats(
+    rows: Mapping[str, ArrayLike],
+    *,
+    xlabel: str,
+    alt: str,
+    reference: str | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Picture:
+    """Draw repeated measurements in rows: a dot for each, a bar at their mean.
+
+    Parameters
+    ----------
+    rows : mapping of str to array (repeats,)
+        From a row's name to its values; the first row is the uppermost.
+    reference : str, optional
+        The row with whose mean the others are to be compared: a line goes down from it.
+    limits : tuple of float, optional
+        Of the horizontal axis; an arrow stands where a mean lies to the left of it.
+    """
+    figure, axes = new_axes(height=0.5 + 0.24 * len(rows))
+    places = range(len(rows))
+    for place, (name, row) in zip(places, rows.items(), strict=True):
+        values = np.asarray(row)
+        colour = BLUE_PENCIL if name == reference else INK
+        if limits and values.mean() < limits[0]:
+            text = f"◂ {values.mean():.1f} ± {values.std(ddof=1):.1f}"
+            axes.annotate(text, (limits[0], place), va="center", fontsize=9, color=RED_PEN)
+            continue
+        axes.plot(values, np.full(len(values), place), "o", color=colour, alpha=0.45, markersize=4)
+        axes.plot(values.mean(), place, "|", color=colour, markersize=13, markeredgewidth=2.2)
+    if reference is not None:
+        axes.axvline(np.asarray(rows[reference]).mean(), color=BLUE_PENCIL, linewidth=0.9)
+    axes.set_yticks(places, list(rows))
+    axes.set(xlabel=xlabel, ylim=(len(rows) - 0.4, -0.6), xlim=limits)
+    axes.grid(visible=False, axis="y")
+    return Picture(figure, alt)
+
+
+def draw_reading(image: ArrayLike, probabilities: ArrayLike, rows: int) -> Picture:
+    """Draw a digit of which some rows are read, and what is thought of it so far.
+
+    Parameters
+    ----------
+    image : array (height, width)
+    probabilities : array (10,)
+        Of the ten digits, after that many rows.
+    rows : int
+        How many rows are read, from the top; the others are pale.
+    """
+    pixels, shares = np.asarray(image), np.asarray(probabilities)
+    height = len(pixels)
+    figure, (left, right) = new_axes(1, 2, height=2.1, width_ratios=[1, 2.4])
+    draw_digit(left, pixels)
+    if rows < height:
+        left.axhspan(rows - 0.5, height - 0.5, color=PAPER, alpha=0.85, linewidth=0)
+    left.axhline(rows - 0.5, color=RED_PEN, linewidth=1.2)
+    best = int(shares.argmax())
+    colours = [BLUE_PENCIL if digit == best else GREY for digit in range(len(shares))]
+    right.bar(range(len(shares)), shares, color=colours)
+    right.set(xticks=range(len(shares)), ylim=(0, 1), xlabel="digit", ylabel="probability")
+    right.grid(visible=False, axis="x")
+    alt = f"After {rows} rows a {best} seems most probable, with {shares[best]:.0%}."
+    return Picture(figure, alt)
+
+
+def draw_attention(image: ArrayLike, weights: ArrayLike, asking: int) -> Picture:
+    """Draw what one patch of an image looks at, in each head.
+
+    Parameters
+    ----------
+    image : array (side, side)
+    weights : array (heads, count)
+        For every head the shares of the patches, in reading order; each row sums to 1.
+    asking : int
+        The patch that looks, framed in red.
+    """
+    pixels, shares = np.asarray(image), np.asarray(weights)
+    heads, count = shares.shape
+    across = round(count**0.5)
+    patch = pixels.shape[0] // across
+    row, column = divmod(asking, across)
+    to_blue = LinearSegmentedColormap.from_list("to_blue", [PAPER, BLUE_PENCIL])
+    figure, panels = new_axes(1, heads + 1, height=1.75)
+    for number, axes in enumerate(panels):
+        draw_digit(axes, pixels, "digit" if number == 0 else f"head {number}")
+        if number > 0:
+            spread = np.kron(shares[number - 1].reshape(across, across), np.ones((patch, patch)))
+            axes.imshow(spread, cmap=to_blue, vmin=0, vmax=shares.max(), alpha=0.8)
+        left, top = column * patch - 0.5, row * patch - 0.5
+        x, y = np.array([0, patch, patch, 0, 0]) + left, np.array([0, 0, patch, patch, 0]) + top
+        axes.plot(x, y, color=RED_PEN, clip_on=False)
+    words = ", ".join(str(int(head.argmax()) + 1) for head in shares)
+    alt = f"Patch {asking + 1} looks most at patches {words}, one number for each head."
     return Picture(figure, alt)

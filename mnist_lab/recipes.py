@@ -49,8 +49,13 @@ class Recipe:
 _GENTLE = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
 
 PRESETS = {
-    # Two passes reach 99 % with room to spare, which one pass does not.
-    "fast": Recipe("small_cnn", TrainConfig(epochs=2, learning_rate=0.02)),
+    # One pass over the hardest 30 % teaches what one over all does, in a third of the time.
+    "fast": Recipe(
+        "small_cnn",
+        TrainConfig(
+            epochs=1, hardest_share=0.3, batch_size=64, learning_rate=0.03, label_smoothing=0.1
+        ),
+    ),
     # Augmentation and label smoothing pay from about ten epochs on, and so does more width.
     "standard": Recipe(
         "small_cnn",

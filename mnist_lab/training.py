@@ -28,8 +28,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -50,8 +52,10 @@ from mnist_lab.checkpoints import (
     save_checkpoint,
     save_tensors,
 )
-from mnist_lab.datasets import DigitSet
+from mnist_lab.datasets import DigitSet, take_images
+from mnist_lab.distributed import ALONE, Ranks
 from mnist_lab.models import build_model
+from mnist_lab.selection import count_hardest, find_hardest
 
 RESUME = "resume"
 
@@ -64,6 +68,7 @@ class TrainConfig:
     """How to train. Each default has its reason beside it."""
 
     epochs: int = 3
+    hardest_share: float = 1.0  # train on this share of the digits: a proxy's hardest; 1: on all
     batch_size: int = 128  # small enough to learn much per epoch, large enough for fast matrices
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # needs the least tuning
     learning_rate: float = 0.01  # the peak; one-cycle bears more than a constant rate does
@@ -85,6 +90,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         checks = {
             "epochs": self.epochs >= 1,
+            "hardest_share": 0 < self.hardest_share <= 1,
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < math.inf,
             "warm_up": 0 <= self.warm_up < 1,
@@ -138,6 +144,7 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     total_steps: int
     average: nn.Module | None = None
+    replica: nn.Module | None = None  # the model as several processes step it together
     step: int = 0
     epoch: int = 0
     seconds: float = 0.0
@@ -195,13 +202,20 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
     betas = (config.momentum, 0.999 if config.schedule == "constant" else 0.99)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=rate, betas=betas, eps=config.adam_epsilon)
+    return kind(groups, lr=rate, betas=betas, eps=config.adam_epsilon, fused=True)
 
 
 def train_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: TrainConfig
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    config: TrainConfig,
+    weight: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Take one step on one batch.
+
+    `weight` multiplies the loss in the gradient: a process that has more than its even share of a
+    batch counts for more.
 
     Returns
     -------
@@ -211,10 +225,10 @@ def train_step(
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
         logits = model(images)
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-    objective = loss
+    objective = loss if weight == 1 else loss * weight
     if config.l1_penalty:
         size = torch.stack([p.abs().sum() for p in model.parameters() if p.ndim > 1]).sum()
-        objective = loss + config.l1_penalty * size
+        objective = objective + config.l1_penalty * size
     optimizer.zero_grad(set_to_none=True)
     objective.backward()
     if config.clip_norm is not None:
@@ -277,7 +291,9 @@ def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
 def start_training(model: nn.Module, train: Batches, config: TrainConfig) -> TrainState:
     """Return the state before the first step."""
     average = copy.deepcopy(model).requires_grad_(False) if config.average_decay else None
-    return TrainState(model, make_optimizer(model, config), len(train) * config.epochs, average)
+    replica = train.ranks.replicate(model) if train.ranks.size > 1 else None
+    steps = len(train) * config.epochs
+    return TrainState(model, make_optimizer(model, config), steps, average, replica)
 
 
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
@@ -300,6 +316,9 @@ def train_epoch(
 ) -> Score:
     """Train for one epoch and return the mean over its examples, as they were met.
 
+    Where several processes train together, the mean is over all of them, and what stops one of
+    them (a loss that is not finite, Ctrl-C) stops all after the same step.
+
     Parameters
     ----------
     on_step : callable
@@ -310,7 +329,7 @@ def train_epoch(
     FloatingPointError
         At the first loss that is not finite, before it can spoil a checkpoint.
     """
-    model, device = state.model, train.device
+    model, device, ranks = state.model, train.device, train.ranks
     loss_sum, correct, count = 0.0, 0, 0
     train.epoch = state.epoch
     model.train()
@@ -318,32 +337,51 @@ def train_epoch(
     # a resumed epoch repeat exactly, and leaves the caller's generator as it was.
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        seed = seeded_generator(torch.device("cpu"), config.seed, state.epoch, 1).initial_seed()
-        torch.manual_seed(seed)
-        for images, labels in train:
+        numbers = (config.seed, state.epoch, 1, *([ranks.rank] if ranks.rank else []))
+        torch.manual_seed(seeded_generator(torch.device("cpu"), *numbers).initial_seed())
+        for number, (images, labels) in enumerate(train):
             rate = learning_rate_at(state.step, state.total_steps, config)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
-            loss, logits = train_step(model, state.optimizer, (images, labels), config)
+            # Averaged over the ranks, losses of such weights are the mean over the whole batch.
+            size = train.size_of(number)
+            weight = len(labels) * ranks.size / size
+            batch = (images, labels) if len(labels) else _blank_batch(images, labels)
+            stepped = state.replica or model
+            loss, logits = train_step(stepped, state.optimizer, batch, config, weight)
             value = loss.item()
+            right = float((logits[: len(labels)].argmax(1) == labels).sum())
+            if ranks.size > 1:
+                value, right = ranks.add_up(value * len(labels) / size, right)
             if not math.isfinite(value):
-                raise FloatingPointError(_explain_loss(value, state, rate, images))
+                raise FloatingPointError(_explain_loss(value, state, rate, images, ranks))
             if state.average is not None:
                 # Early on an average over 1/(1 - decay) steps would mostly hold the first weights.
                 decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
                 update_average(state.average, model, decay)
-            loss_sum += value * len(labels)
-            correct += int((logits.argmax(1) == labels).sum())
-            count += len(labels)
+            loss_sum += value * size
+            correct += int(right)
+            count += size
             state.step += 1
             on_step(value)
+    ranks.copy_buffers(model, state.average)
     state.epoch += 1
     return Score(loss_sum / count, correct / count, count)
 
 
-def _explain_loss(value: float, state: TrainState, rate: float, images: Tensor) -> str:
+def _blank_batch(images: Tensor, labels: Tensor) -> Batch:
+    """Return one blank image, for a process whose piece of the batch is empty.
+
+    It weighs nothing, but the others wait for a gradient from every process.
+    """
+    return images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
+
+
+def _explain_loss(
+    value: float, state: TrainState, rate: float, images: Tensor, ranks: Ranks
+) -> str:
     where = f"The loss is {value} at step {state.step + 1} of {state.total_steps}"
-    if not bool(torch.isfinite(images).all()):
+    if any(ranks.add_up(not bool(torch.isfinite(images).all()))):
         return f"{where}: the images of this batch hold values that are not finite."
     return (
         f"{where}: the learning rate there is {rate:.3g}; try a tenth of it, or set clip_norm to "
@@ -368,7 +406,7 @@ def iter_epochs(
         trained = train_epoch(state, train, config, on_step)
         seconds = time.perf_counter() - started
         state.seconds += seconds
-        score = evaluate(state.scored_model, validation)
+        score = _evaluate_on_first(state.scored_model, validation, train.ranks)
         rate = state.optimizer.param_groups[0]["lr"]
         if not math.isfinite(score.loss):
             raise FloatingPointError(
@@ -377,6 +415,17 @@ def iter_epochs(
                 f"or set clip_norm to bound the gradient."
             )
         yield EpochReport(state.epoch, trained, score, rate, seconds)
+
+
+def _evaluate_on_first(model: nn.Module, batches: Iterable[Batch], ranks: Ranks) -> Score:
+    """Let rank 0 score, and tell all: so that all choose the same best epoch."""
+
+    def numbers() -> list[float]:
+        score = evaluate(model, batches)
+        return [score.loss, score.accuracy, score.count]
+
+    loss, accuracy, count = ranks.from_first(numbers, 3)
+    return Score(loss, accuracy, int(count))
 
 
 # --- A whole run ---------------------------------------------------------------------------------
@@ -404,6 +453,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Train the model called `name` and keep its best epoch by validation accuracy.
 
@@ -423,6 +473,11 @@ def fit(
         that of a run without interruption. Where there is nothing to resume, training starts anew.
     progress : bool
         Show a bar (on standard error, or as a widget in a notebook).
+    ranks : Ranks
+        From `distributed.join`, where several processes train together; every one of them calls
+        `fit` with the same arguments. `batch_size` is that of the whole batch; rank 0 alone
+        scores, writes and shows the bar; all read what is resumed, so all must see the folder. A
+        run may be resumed with another number of processes.
 
     Raises
     ------
@@ -437,21 +492,25 @@ def fit(
     _check_parts(train, validation)
     if folder is not None:
         _check_folder(Path(folder))
-    where = choose_device(device)
+    where = ranks.device or choose_device(device)
+    started = time.perf_counter()
+    taught = train if config.hardest_share == 1 else _hardest(train, config, where, ranks)
     model = build_model(name, seed=config.seed, **(arguments or {}))
     # Channels beside each other in memory: the same numbers, a third less time in convolutions.
     model.to(where).to(memory_format=torch.channels_last)
     batches = Batches(
-        train,
+        taught,
         config.batch_size,
         device=where,
         normalisation=config.normalisation,
         augmentation=config.augmentation,
         shuffle=True,
         seed=config.seed,
+        ranks=ranks,
     )
-    held_out = Batches(validation, device=where, normalisation=config.normalisation)
     state = start_training(model, batches, config)
+    state.seconds = time.perf_counter() - started
+    held_out = Batches(validation, device=where, normalisation=config.normalisation)
     card = ModelCard(
         model=name,
         arguments=dict(arguments or {}),
@@ -463,7 +522,11 @@ def fit(
     run = _Run(state, card, None if folder is None else Path(folder))
     if resume:
         run.resume()
-    with tqdm(total=state.total_steps, initial=state.step, disable=not progress) as bar:
+        _check_same_place(state, ranks)
+    if not ranks.first:
+        run.folder = None  # one writes what all have
+    shown = progress and ranks.first
+    with tqdm(total=state.total_steps, initial=state.step, disable=not shown) as bar:
 
         def on_step(loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -477,6 +540,15 @@ def fit(
             run.keep_interrupted()
             raise
     return run.finish()
+
+
+def _hardest(digits: DigitSet, config: TrainConfig, device: torch.device, ranks: Ranks) -> DigitSet:
+    """Choose once, for all processes: each by itself might round otherwise."""
+    count = count_hardest(len(digits), config.hardest_share)
+    chosen = ranks.from_first(
+        lambda: find_hardest(digits, config.hardest_share, config.seed, device).tolist(), count
+    )
+    return digits.subset(np.array(chosen, dtype=np.int64))
 
 
 def _check_parts(train: DigitSet, validation: DigitSet) -> None:
@@ -502,12 +574,26 @@ def _check_folder(folder: Path) -> None:
 def _fingerprint(*parts: DigitSet) -> list[dict[str, int]]:
     """Tell one data set from another, so that a run is not resumed on other data."""
     return [
-        {
-            "count": len(part),
-            "crc32": zlib.crc32(part.labels.tobytes(), zlib.crc32(part.images.tobytes())),
-        }
+        {"count": len(part), "crc32": zlib.crc32(part.labels.tobytes(), _images_crc32(part.images))}
         for part in parts
     ]
+
+
+def _images_crc32(images: NDArray[np.uint8]) -> int:
+    """Return the CRC-32 of all pixels, read piece by piece: they may be more than memory holds."""
+    found, piece = 0, 1 + (1 << 24) // images[0].size
+    for start in range(0, len(images), piece):
+        found = zlib.crc32(take_images(images, slice(start, start + piece)).data, found)
+    return found
+
+
+def _check_same_place(state: TrainState, ranks: Ranks) -> None:
+    """Refuse to go on where the processes found different things in the folder."""
+    (first,) = ranks.from_first(lambda: [state.step], 1)
+    if any(ranks.add_up(state.step != first)):
+        raise CheckpointError(
+            "The processes do not find the same run to resume: all must see the same folder."
+        )
 
 
 class _Run:
@@ -650,9 +736,14 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split("/")
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:
+            # A fused step walks through memory: moments must lie there as the weights do.
+            tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
         entries.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": entries, "param_groups": groups})

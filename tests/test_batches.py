@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +18,8 @@ import torch
 from mnist_lab import batches as batches_module
 from mnist_lab.augmentation import Augmentation
 from mnist_lab.batches import Batches, Normalisation, choose_device, seeded_generator
-from mnist_lab.datasets import DigitSet
+from mnist_lab.datasets import DigitSet, read_idx, write_idx
+from mnist_lab.distributed import Ranks
 
 
 def numbered(count: int, size: int = 4) -> DigitSet:
@@ -139,9 +149,9 @@ class TestAugmented:
         seen: list[torch.Tensor] = []
 
         class Spy(Augmentation):
-            def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            def __call__(self, images: torch.Tensor, *drawn: Any) -> torch.Tensor:
                 seen.append(images)
-                return super().__call__(images, generator)
+                return super().__call__(images, *drawn)
 
         digits = small_sets[0].subset(np.arange(100))
         batches = Batches(digits, 100, augmentation=Spy(shift=3), shuffle=True, seed=4)
@@ -163,6 +173,79 @@ class TestAugmented:
         again = next(iter(batches))[0]
         assert torch.equal(first, again)
         assert not torch.allclose(first, second)
+
+
+class TestMapped:
+    @pytest.mark.parametrize("shuffle", [False, True])
+    @pytest.mark.parametrize("ranks", [Ranks(), Ranks(1, 2)])
+    def test_gives_what_memory_gives(
+        self, shuffle: bool, ranks: Ranks, small_sets: tuple[DigitSet, DigitSet], tmp_path: Path
+    ) -> None:
+        digits = small_sets[0].subset(np.arange(100))
+        mapped = replace(digits, images=mapped_copy(digits.images, tmp_path))
+        augmentation = Augmentation(rotate=10, elastic_strength=10)
+        ours, theirs = (
+            Batches(given, 16, augmentation=augmentation, shuffle=shuffle, seed=2, ranks=ranks)
+            for given in (mapped, digits)
+        )
+        assert len(ours.images) == 0  # all that memory holds
+        assert (len(ours), ours.count) == (7, 100)
+        for _ in range(2):
+            for one, other in zip(ours, theirs, strict=True):
+                assert torch.equal(one[0], other[0])
+                assert torch.equal(one[1], other[1])
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the memory in use")
+    def test_a_gigabyte_is_read_in_little_memory(self, tmp_path: Path) -> None:
+        count, side = 1 << 18, 64
+        path = tmp_path / "vast-images-idx3-ubyte"
+        write_idx(tmp_path / "vast-labels-idx1-ubyte", np.zeros(count, np.uint8))
+        path.write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, count, side, side))
+        os.truncate(path, 16 + (1 << 30))  # holes, which take no room on the disk
+        try:
+            with path.open("r+b") as file:
+                for place in (0, 54_321, count - 1):
+                    file.seek(16 + place * side * side)
+                    file.write(bytes([255]) * side * side)
+            ended = subprocess.run(
+                [sys.executable, "-c", READ_A_GIGABYTE, str(tmp_path)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        finally:
+            path.unlink()
+        found = json.loads(ended.stdout)
+        assert found["images"] == count
+        assert found["inked"] == 3  # each image once, and the last of the file among them
+        assert found["megabytes"] < 200
+
+
+def mapped_copy(images: np.ndarray, folder: Path) -> np.ndarray:
+    write_idx(folder / "mapped", images)
+    return read_idx(folder / "mapped", mmap=True)
+
+
+READ_A_GIGABYTE = """
+import json, sys
+from pathlib import Path
+import torch
+from mnist_lab.batches import Batches
+from mnist_lab.datasets import load_idx_folder
+
+def megabytes():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(dict(line.split(":") for line in lines)["VmHWM"].split()[0]) / 1024
+
+torch.set_num_threads(1)
+before = megabytes()
+digits = load_idx_folder(sys.argv[1], mmap=True)
+images = inked = 0
+for batch, labels in Batches(digits, 512, shuffle=True):
+    images += len(batch)
+    inked += int((batch.amax((1, 2, 3)) > 1).sum())
+print(json.dumps({"images": images, "inked": inked, "megabytes": megabytes() - before}))
+"""
 
 
 class TestDevice:

@@ -207,6 +207,6 @@ def test_figures_in_colab_need_only_the_package(path: Path) -> None:
     )
     allowed = {
         *("mnist_lab", "numpy", "torch", "torchvision", "sklearn", "ipywidgets", "importlib"),
-        *("lzma", "struct", "tempfile", "pathlib", "math", "pickle", "copy"),
+        *("lzma", "struct", "tempfile", "pathlib", "math", "pickle", "copy", "optuna"),
     }
     assert set(modules) <= allowed

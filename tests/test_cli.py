@@ -199,7 +199,7 @@ class TestUsage:
 
 class TestTrain:
     def train(self, capsys: pytest.CaptureFixture[str], *more: object) -> tuple[int, str, str]:
-        standard = ("--preset", "fast", "--epochs", 1, "--device", "cpu")
+        standard = ("--preset", "standard", "--epochs", 1, "--device", "cpu")
         return run(capsys, "train", *standard, *more)
 
     def test_json_has_the_keys_of_the_contract(
@@ -292,7 +292,7 @@ class TestTrain:
     ) -> None:
         monkeypatch.chdir(tmp_path)
         self.train(capsys, "--model", "linear")
-        assert load_checkpoint(tmp_path / "runs" / "fast")[1].model == "linear"
+        assert load_checkpoint(tmp_path / "runs" / "standard")[1].model == "linear"
 
     def test_same_seed_same_result_other_seed_another(
         self, small_mnist: MNIST, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -340,7 +340,7 @@ class TestInterruptedTraining:
         self, folder: Path, capsys: pytest.CaptureFixture[str], *more: object
     ) -> tuple[int, str, str]:
         options = ("--model", "mlp", "--epochs", 3, "--device", "cpu", "--out", folder, "--json")
-        return run(capsys, "train", "--preset", "fast", *options, *more)
+        return run(capsys, "train", "--preset", "standard", *options, *more)
 
     def test_an_unfinished_run_is_refused_without_resume_and_goes_on_with_it(
         self,
@@ -353,7 +353,7 @@ class TestInterruptedTraining:
         with pytest.raises(Killed):
             self.begin(Killed(), tmp_path / "run", capsys, monkeypatch)
         message = complaint(
-            capsys, "train", "--preset", "fast", "--epochs", 3, "--out", tmp_path / "run"
+            capsys, "train", "--preset", "standard", "--epochs", 3, "--out", tmp_path / "run"
         )
         assert "holds an unfinished run (1 epochs are done)" in message
         assert "--resume" in message
@@ -373,7 +373,7 @@ class TestInterruptedTraining:
         with pytest.raises(Killed):
             self.begin(Killed(), tmp_path, capsys, monkeypatch)
         options = ("--model", "mlp", "--epochs", 4, "--out", tmp_path, "--resume")
-        message = complaint(capsys, "train", "--preset", "fast", *options)
+        message = complaint(capsys, "train", "--preset", "standard", *options)
         assert "started with another epochs: 3, now 4" in message
 
     def test_ctrl_c_leaves_a_usable_checkpoint(

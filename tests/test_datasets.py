@@ -34,6 +34,7 @@ from mnist_lab.datasets import (
     read_idx,
     save_npz,
     split,
+    take_images,
     write_idx,
 )
 from mnist_lab.files import write_atomically
@@ -200,6 +201,34 @@ class TestIdx:
         with pytest.raises(DataError, match=complaint) as caught:
             read_idx(path)
         assert str(path) in str(caught.value)
+        with pytest.raises(DataError, match=complaint if pack is bytes else "is packed") as caught:
+            read_idx(path, mmap=True)
+        assert str(path) in str(caught.value)
+
+    @pytest.mark.parametrize("code", sorted(IDX_TYPES))
+    @pytest.mark.parametrize("shape", [(7,), (5, 3, 2), (4, 0)])
+    def test_a_map_holds_what_reading_gives(
+        self, code: int, shape: tuple[int, ...], tmp_path: Path
+    ) -> None:
+        array = np.arange(np.prod(shape)).reshape(shape).astype(IDX_TYPES[code].newbyteorder("="))
+        write_idx(tmp_path / "x", array)
+        mapped = read_idx(tmp_path / "x", mmap=True)
+        assert isinstance(mapped, np.memmap) == (array.size > 0)
+        assert mapped.shape == shape
+        assert (mapped == array).all()
+        if array.size:
+            with pytest.raises(ValueError, match="read-only"):
+                mapped[0] = 0
+
+    @pytest.mark.parametrize("packed", ["x.gz", "x.xz"])
+    def test_what_is_packed_cannot_be_mapped(self, packed: str, tmp_path: Path) -> None:
+        write_idx(tmp_path / packed, np.arange(5, dtype=np.uint8))
+        with pytest.raises(DataError) as caught:
+            read_idx(tmp_path / packed, mmap=True)
+        assert str(caught.value) == (
+            f"{tmp_path / packed} is packed, and a packed file cannot be mapped: unpack it, or "
+            f"read it whole."
+        )
 
     @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
     def test_refuses_a_packed_file_that_is_cut(self, pack: object, tmp_path: Path) -> None:
@@ -223,8 +252,9 @@ class TestIdx:
         assert not list(tmp_path.iterdir())
 
     def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="does not exist"):
-            read_idx(tmp_path / "nothing")
+        for mapped in (False, True):
+            with pytest.raises(DataError, match="does not exist"):
+                read_idx(tmp_path / "nothing", mmap=mapped)
 
     def test_parse_shares_no_memory_with_bytes_it_could_not_write(self) -> None:
         content = bytearray(b"\0\0\x08\x01\0\0\0\x02ab")
@@ -289,6 +319,25 @@ class TestOwnFiles:
         found = load_path(tmp_path)
         assert len(found) == 2
         assert found.part == "test"
+
+    def test_idx_folder_can_stay_in_its_file(self, tmp_path: Path) -> None:
+        expected = DigitSet(np.arange(120, dtype=np.uint8).reshape(6, 4, 5), np.arange(6))
+        write_idx(tmp_path / "a-images-idx3-ubyte", expected.images)
+        write_idx(tmp_path / "a-labels-idx1-ubyte.xz", expected.labels.astype(np.uint8))
+        mapped = load_idx_folder(tmp_path, mmap=True)
+        assert (mapped.labels == expected.labels).all()
+        for cut in (mapped, mapped.subset(slice(0, 4)), mapped.subset(slice(2, None))):
+            assert isinstance(cut.images, np.memmap)
+        places = np.array([5, 0, 3, 0])
+        for images in (mapped.images, mapped.subset(slice(0, None)).images, expected.images):
+            taken = take_images(images, places)
+            assert type(taken) is np.ndarray
+            assert taken.flags.writeable
+            assert (taken == expected.images[places]).all()
+            assert (take_images(images, slice(1, 9)) == expected.images[1:]).all()
+        copied = mapped.subset(places)
+        assert not isinstance(copied.images, np.memmap)
+        assert (copied.labels == places).all()
 
     def test_idx_folder_with_one_half(self, tmp_path: Path) -> None:
         write_idx(tmp_path / "train-images-idx3-ubyte", digits().images)

@@ -63,11 +63,12 @@ def checks_in(path: Path) -> Iterator[str]:
 
 class TestEveryExercise:
     def test_has_a_name_of_its_own(self) -> None:
-        from mnist_lab.exercises import ch01, ch02, ch03, ch04, ch05
+        from mnist_lab import exercises
 
-        everyone = [e for chapter in (ch01, ch02, ch03, ch04, ch05) for e in chapter.EXERCISES]
-        assert len(everyone) == len(EXERCISES) == 36
-        for chapter in (ch01, ch02, ch03, ch04, ch05):
+        chapters = [part for name, part in vars(exercises).items() if re.fullmatch(r"ch\d\d", name)]
+        everyone = [exercise for chapter in chapters for exercise in chapter.EXERCISES]
+        assert len(everyone) == len(EXERCISES) >= 41
+        for chapter in chapters:
             ours = {exercise.chapter for exercise in chapter.EXERCISES}
             assert ours == {chapter.__name__.rpartition(".")[2]}
 

@@ -30,7 +30,7 @@ def render(record: dict[str, Any]) -> str:
         lines.append(
             f"| `{name}` | {accuracy['mean']:.2%} ± {accuracy['std']:.2%} "
             f"({accuracy['low']:.2%} to {accuracy['high']:.2%}) | {accuracy['n']} | "
-            f"{row['parameters']:,} | {row['seconds']['mean']:.0f} |"
+            f"{row['parameters']:,} | {row['seconds']['mean']:.3g} |"
         )
     measured = f"Measured on {record['hardware']}, {record['precision']}, `{record['command']}`."
     return "\n".join([*lines, "", measured]) + "\n"

@@ -1,0 +1,168 @@
+"""Where the time of a training step goes, and what changes it.
+
+    python -m benchmarks.step [--device cpu|cuda]
+
+Three measurements on the preset `fast`, each step on a batch of its own:
+
+- the profile: which share of a step each kind of operation takes, by torch.profiler;
+- milliseconds a step for batches of 16 to 1,024, in float32 and bfloat16, with channels last and
+  with channels first;
+- torch.compile: how long the first step takes, and what each later one saves.
+
+The variants take turns; the median over all turns counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.recording import describe_run, write_record
+from mnist_lab.batches import Batch, Batches
+from mnist_lab.datasets import load_mnist, split
+from mnist_lab.models import build_model
+from mnist_lab.recipes import PRESETS
+from mnist_lab.training import TrainConfig, make_optimizer, train_step
+
+FAST = PRESETS["fast"]
+SIZES = (16, 32, 64, 128, 256, 512, 1_024)
+TURNS = 4
+STEPS = 12  # of each turn; the first two are not counted
+
+# The first pattern that an operation's name holds decides its kind. The fill is the pooling's: its
+# backward pass starts from zeros.
+KINDS = {
+    "convolution, backward": ("convolution_backward", "conv_depthwise2d_backward"),
+    "convolution, forward": ("convolution", "conv2d"),
+    "pooling": ("max_pool2d", "aten::fill_", "aten::zero"),
+    "batch norm": ("batch_norm", "aten::add_"),  # add_: it counts its batches
+    "ReLU": ("relu", "clamp_min", "threshold"),
+    "optimiser": ("Optimizer", "adam", "foreach"),
+    "gather and normalise": ("index", "aten::mul", "aten::sub", "aten::copy_", "aten::_to_copy"),
+    "linear layer and loss": ("addmm", "aten::mm", "softmax", "nll_loss", "cross_entropy", "sum"),
+}
+REST = "Python and all else"
+
+
+def steps(model: nn.Module, batches: Batches, config: TrainConfig) -> Iterator[Batch]:
+    """Train for ever, one step for each batch that is asked for."""
+    optimizer = make_optimizer(model, config)
+    model.train()
+    while True:
+        for batch in batches:
+            train_step(model, optimizer, batch, config)
+            yield batch
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def median_milliseconds(
+    variants: dict[str, Iterator[Batch]], device: torch.device
+) -> dict[str, Any]:
+    """Let the variants take turns; return the median of each one's steps."""
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(TURNS):
+        for name, stepping in variants.items():
+            for number in range(STEPS):
+                wait(device)
+                started = time.perf_counter()
+                next(stepping)
+                wait(device)
+                if number >= 2:
+                    found[name].append(1e3 * (time.perf_counter() - started))
+    return {name: round(statistics.median(values), 3) for name, values in found.items()}
+
+
+def kind_of(name: str) -> str:
+    """Return which part of the step an operation belongs to."""
+    for kind, patterns in KINDS.items():
+        if any(pattern in name for pattern in patterns):
+            return kind
+    return REST
+
+
+def profile_steps(
+    stepping: Iterator[Batch], device: torch.device, count: int = 100
+) -> dict[str, float]:
+    """Return the share of each kind of operation in the time of `count` steps."""
+    for _ in range(10):
+        next(stepping)
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    wait(device)
+    with profile(activities=activities, acc_events=True) as profiler:
+        started = time.perf_counter()
+        for _ in range(count):
+            next(stepping)
+        wait(device)
+        microseconds = 1e6 * (time.perf_counter() - started)
+    shares = dict.fromkeys([*KINDS, REST], 0.0)
+    for event in profiler.key_averages():
+        own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        shares[kind_of(event.key)] += own / microseconds
+    shares[REST] += 1 - sum(shares.values())  # what no operation accounts for
+    return {kind: round(share, 4) for kind, share in shares.items()}
+
+
+def main() -> None:
+    """Measure all three and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    train = split(load_mnist().train, seed=0)[0]
+
+    def stepping(
+        size: int, *, last: bool = True, precision: Any = "float32", compiled: bool = False
+    ) -> Iterator[Batch]:
+        memory = torch.channels_last if last else torch.contiguous_format
+        model: Any = build_model(FAST.model, **FAST.arguments).to(device).to(memory_format=memory)
+        config = replace(FAST.config, precision=precision)
+        batches = Batches(train, size, device=device, shuffle=True)
+        if compiled:
+            model = torch.compile(model)
+        return steps(model, batches, config)
+
+    size = FAST.config.batch_size
+    shares = profile_steps(stepping(size), device)
+    by_size: dict[str, dict[str, float]] = {}
+    for count in SIZES:
+        variants = {
+            "float32": stepping(count),
+            "bfloat16": stepping(count, precision="bfloat16"),
+            "channels first": stepping(count, last=False),
+        }
+        by_size[str(count)] = median_milliseconds(variants, device)
+        print(count, by_size[str(count)], flush=True)
+    compiled = stepping(size, compiled=True)
+    started = time.perf_counter()
+    next(compiled)
+    wait(device)
+    first = time.perf_counter() - started
+    later = median_milliseconds({"eager": stepping(size), "compiled": compiled}, device)
+    results = {
+        "batch_size": size,
+        "profile": shares,
+        "milliseconds": by_size,
+        "compile": {"first_step_seconds": round(first, 2), "milliseconds": later},
+    }
+    print(results)
+    suffix = "" if device.type == "cpu" else f"_{device.type}"
+    command = f"python -m benchmarks.step --device {arguments.device}"
+    write_record(f"step{suffix}", {**describe_run(command), "results": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Training in several processes at once: who does what, what they share, and how they fail.
+
+    torchrun --nproc_per_node=2 -m mnist_lab train --out runs/two      # nothing else to know
+
+    with join(torch.device("cpu")) as ranks:                           # in a script of your own
+        fit("small_cnn", train, validation, config, ranks=ranks)
+
+This is data-parallel training with PyTorch's DistributedDataParallel (Li et al. 2020): every
+process ("rank", counted from 0) holds the whole network and takes its piece of each batch; the
+gradients are averaged before each step, so all ranks take the same step. Processes on CPUs talk
+through gloo, processes on GPUs (one each) through NCCL.
+
+The gradient is the mean over the examples of the whole batch, however unevenly it is cut, and
+order and augmentation are drawn for the whole batch by every rank. So two processes give what one
+does, within rounding, for a network whose examples do not see each other. Two things differ:
+
+- Batch norm takes mean and variance over a rank's own piece, as if the batch were smaller. The
+  running statistics of rank 0 are the ones that count: every rank has them at each new batch, and
+  they are what is scored and saved. `benchmarks/distributed.py` measures the difference.
+- Dropout draws its own masks on each rank, so a run with two is another run, no worse one.
+
+Where a process fails, one process says why in one sentence and all end with a status that is not
+0; what `torchrun` itself adds to that is its own report.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+# How long a rank waits for another: validation, which rank 0 does alone, must take less.
+TIMEOUT = timedelta(minutes=5)
+
+_JOINS = itertools.count()  # of this process; all processes join equally often
+
+SILENT_STATUS = 2  # of a process that fails while another says why
+
+
+class LostProcessError(ConnectionError):
+    """Another process of the run has gone; the message is for the person who reads it."""
+
+
+class Ranks:
+    """One process among `size`; `ALONE` where there is no other.
+
+    Attributes
+    ----------
+    rank : int
+        Which one this is, from 0.
+    size : int
+        How many there are.
+    device : torch.device or None
+        What this process computes on; None leaves the choice to whoever asks.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
+        if not 0 <= rank < size:
+            raise ValueError(f"rank must be 0 to {size - 1}, found {rank}.")
+        self.rank = rank
+        self.size = size
+        self.device = device
+        self.interrupted = False
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that prints, scores and writes."""
+        return self.rank == 0
+
+    def piece_of(self, count: int) -> slice:
+        """Return this rank's piece of `count` examples: the pieces follow each other without gap.
+
+        Where the count does not divide, the first ranks have one more; with fewer examples than
+        ranks the last ones have none.
+        """
+        share, left = divmod(count, self.size)
+        start = self.rank * share + min(self.rank, left)
+        return slice(start, start + share + (self.rank < left))
+
+    def add_up(self, *numbers: float) -> list[float]:
+        """Return each number summed over all ranks. Every rank must call it.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            In all ranks at once, if one was told to stop by Ctrl-C.
+        """
+        if self.size == 1:
+            return list(numbers)
+        sums = self._tensor([*numbers, float(self.interrupted)])
+        dist.all_reduce(sums)
+        *found, interrupted = sums.tolist()
+        if interrupted:
+            raise KeyboardInterrupt
+        return found
+
+    def from_first(self, compute: Callable[[], Sequence[float]], count: int) -> list[float]:
+        """Let rank 0 compute `count` numbers and tell them to all. Every rank must call it."""
+        numbers = list(compute()) if self.first else [0.0] * count
+        if self.size == 1:
+            return numbers
+        told = self._tensor(numbers)
+        dist.broadcast(told, src=0)
+        return list(told.tolist())
+
+    def replicate(self, model: nn.Module) -> nn.Module:
+        """Return `model` wrapped so that a backward pass averages the gradients over all ranks."""
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(model)
+
+    def copy_buffers(self, *models: nn.Module | None) -> None:
+        """Give every rank the buffers (running statistics) of rank 0."""
+        if self.size == 1:
+            return
+        for model in models:
+            for buffer in model.buffers() if model is not None else ():
+                dist.broadcast(buffer, src=0)
+
+    def _tensor(self, numbers: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(numbers, dtype=torch.float64, device=self.device)
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def join(device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
+    """Meet the other processes that torchrun started; without torchrun there is only this one.
+
+    Inside, Ctrl-C stops all ranks after the same step. An error that leaves the block does so in
+    one process, the first to say something; the others end quietly with status 2.
+
+    Parameters
+    ----------
+    device : torch.device
+        "cuda" becomes the GPU of this process's number on its machine.
+    timeout : timedelta
+        How long a rank waits for another before it gives up.
+
+    Raises
+    ------
+    ValueError
+        If the machine has fewer GPUs than processes, or the device cannot be shared by processes.
+    LostProcessError
+        If another process ended or did not answer.
+    """
+    if not dist.is_torchelastic_launched():
+        yield Ranks(device=device)
+        return
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    launchers, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
+    # What an earlier block left in the launcher's store is not for this one.
+    store = PrefixStore(f"mnist_lab/{next(_JOINS)}", launchers)
+    try:
+        ranks = Ranks(rank, size, _own_device(device))
+        if size > 1:
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=size, timeout=timeout
+            )
+        with _signals(ranks):
+            yield ranks
+    except Exception as error:
+        # torchrun stops the others as soon as one has failed: the word comes first.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        lost = _explain_loss_of_a_process(error, timeout)
+        if lost:
+            time.sleep(1)  # whoever failed by itself knows better why
+        if not _has_the_word(store, rank):
+            raise SystemExit(SILENT_STATUS) from None
+        if lost:
+            raise LostProcessError(lost) from error
+        raise
+    if size > 1:
+        dist.destroy_process_group()
+
+
+def _own_device(device: torch.device) -> torch.device:
+    """Return the device of this very process."""
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    if device.type == "cuda":
+        found = torch.cuda.device_count()
+        if here > found:
+            raise ValueError(
+                f"There are {here} processes but {found} GPUs here: start at most {found}, or "
+                f"choose the CPU."
+            )
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    elif device.type != "cpu" and here > 1:
+        raise ValueError(f"Several processes cannot share {device.type}: choose the CPU.")
+    return device
+
+
+@contextmanager
+def _signals(ranks: Ranks) -> Iterator[None]:
+    """Turn Ctrl-C into a flag that the ranks share, and the launcher's stop into an error."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if ranks.size == 1 or ranks.interrupted:  # whoever presses twice means at once
+            raise KeyboardInterrupt
+        ranks.interrupted = True
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise LostProcessError(
+            "The launcher stopped this run, as it was told to or as another process failed; what "
+            "was saved after the last whole epoch can be resumed."
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, stop),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _explain_loss_of_a_process(error: Exception, timeout: timedelta) -> str:
+    """Say what happened to another process, or nothing if the error is this process's own."""
+    if isinstance(error, LostProcessError):
+        return str(error)
+    text = str(error).lower()
+    backends = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+    if not isinstance(error, RuntimeError) or not (
+        isinstance(error, dist.DistError) or any(word in text for word in backends)
+    ):
+        return ""
+    if "timed out" in text or "timeout" in text:
+        what = f"did not answer for {timeout.total_seconds():.0f} s"
+    else:
+        what = "ended without a word (was it killed, or short of memory?)"
+    return (
+        f"Another process of this run {what}, and the others cannot go on without it; what was "
+        f"saved after the last whole epoch can be resumed."
+    )
+
+
+def _has_the_word(store: Store, rank: int) -> bool:
+    """Whether this rank is the first that has something to say."""
+    try:
+        found = store.compare_set("speaker", "", str(rank))
+    except RuntimeError:  # the launcher has gone, and with it the only way to agree
+        return True
+    return bytes(found) == str(rank).encode()

@@ -357,7 +357,7 @@ class VisionTransformer(nn.Module):
         self.patch = patch
         self.embedding = nn.Linear(patch * patch, width)
         # As large as the embedded patches. The usual deviation of 0.02 is for a width of 768 and
-        # long training; here it drowns, and for epochs the network hardly knows where a patch lies.
+        # long training; here it drowns, and the first epochs hardly know where a patch lies.
         self.positions = nn.Parameter(torch.empty((28 // patch) ** 2, width))
         nn.init.normal_(self.positions)
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, expansion) for _ in range(depth))

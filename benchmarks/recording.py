@@ -28,7 +28,8 @@ def describe_hardware() -> str:
     if cpu_info.exists():
         match = re.search(r"model name\s*: (.+)", cpu_info.read_text())
         cpu = match[1] if match else cpu
-    words = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    words = f"{cpu}, {os.cpu_count()} cores, {threads} thread{'s' * (threads != 1)}"
     if torch.cuda.is_available():
         words += f", {torch.cuda.get_device_name()}"
     return words

@@ -49,7 +49,7 @@ class Recipe:
 _GENTLE = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
 
 PRESETS = {
-    # One pass over the hardest 30 % teaches what one over all does, in a third of the time.
+    # One pass over the hardest 30 % teaches nearly what one over all does, in a third of the time.
     "fast": Recipe(
         "small_cnn",
         TrainConfig(

@@ -24,6 +24,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -259,13 +260,8 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
 
     In eval mode dropout is off and batch norm uses its running statistics.
     """
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
+    with _eval_mode(model):
         return score_as_is(model, batches)
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
@@ -275,11 +271,17 @@ def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
     -------
     Tensor (n, classes), on the batches' device: logits, for a model that returns logits.
     """
+    with _eval_mode(model), torch.no_grad():
+        return torch.cat([model(images) for images, _ in batches])
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch to eval mode; restore the mode of every part after."""
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            return torch.cat([model(images) for images, _ in batches])
+        yield
     finally:
         for part, training in modes.items():
             part.training = training

@@ -13,7 +13,7 @@ import yaml
 
 from mnist_lab import __version__
 from mnist_lab.records import load_record
-from tools.presets_table import render
+from tools.presets_table import render, render_ensemble
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,6 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_shows_the_recorded_results_of_the_presets() -> None:
     assert render(load_record("presets")) in README
+    assert render_ensemble(load_record("ensemble")) in README
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

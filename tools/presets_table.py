@@ -36,11 +36,22 @@ def render(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", measured]) + "\n"
 
 
+def render_ensemble(record: dict[str, Any]) -> str:
+    """Return a sentence on the networks that decide together."""
+    results = record["results"]
+    one, count = results["member_accuracy"], results["members"]
+    return (
+        f"{count} networks of `{results['preset']}`, one a seed: {one['mean']:.2%} ± "
+        f"{one['std']:.2%} each, {results['accuracy']:.2%} by the mean of their probabilities "
+        f"({record['hardware']}, `{record['command']}`).\n"
+    )
+
+
 def main() -> None:
     """Replace what stands between the two marks."""
     before, _, rest = README.read_text(encoding="utf-8").partition(OPENING)
     _, _, after = rest.partition(CLOSING)
-    table = render(load_record("presets"))
+    table = render(load_record("presets")) + "\n" + render_ensemble(load_record("ensemble"))
     write_atomically(README, f"{before}{OPENING}\n{table}\n{CLOSING}{after}")
 
 

@@ -241,7 +241,7 @@ def _explain_loss_of_a_process(error: Exception, timeout: timedelta) -> str:
     if isinstance(error, LostProcessError):
         return str(error)
     text = str(error).lower()
-    backends = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+    backends = ("gloo", "nccl", "pair closure", "closed by peer", "reset by peer")
     if not isinstance(error, RuntimeError) or not (
         isinstance(error, dist.DistError) or any(word in text for word in backends)
     ):

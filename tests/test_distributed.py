@@ -406,6 +406,22 @@ def sentences(launched: Launched) -> list[str]:
 
 
 class TestFailure:
+    # Each as gloo has said it; which one depends on what the process was waiting for.
+    @pytest.mark.parametrize(
+        ("said", "sentence"),
+        [
+            ("Application timeout caused pair closure", "did not answer for 7 s"),
+            ("[/gloo/transport/tcp/pair.cc:1] Timed out waiting 4000ms", "did not answer for 7 s"),
+            ("[/gloo/transport/tcp/pair.cc:2] Connection closed by peer", "ended without a word"),
+            ("Connection reset by peer", "ended without a word"),
+        ],
+    )
+    def test_the_loss_of_a_process_is_known_by_what_gloo_says(
+        self, said: str, sentence: str
+    ) -> None:
+        lost = distributed._explain_loss_of_a_process(RuntimeError(said), timedelta(seconds=7))
+        assert lost.startswith(f"Another process of this run {sentence}")
+
     def test_on_fewer_gpus_than_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

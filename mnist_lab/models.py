@@ -4,7 +4,8 @@
 
     model = build_model("small_cnn", seed=0)
 
-The one exception is article 000's network as printed, which returns log-probabilities. The three
+The one exception is article 000's network as printed, which returns log-probabilities. `stages`
+names a model's parts from input to head, for `finetuning`; the head is called `output`. The three
 articles' networks follow the listings of 000, 001 and 002; where a listing has a defect there is a
 corrected form beside the printed one, with as many parameters.
 """
@@ -73,6 +74,7 @@ class SmallCNN(nn.Module):
         self.conv3 = nn.Conv2d(channels[1], channels[2], 3, padding=1, bias=False)
         self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(count) for count in channels)
         self.output = nn.Linear(channels[2] * 3 * 3, classes)
+        self.stages = (("conv1", "norm1"), ("conv2", "norm2"), ("conv3", "norm3"), ("output",))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
@@ -159,6 +161,11 @@ class ResNet(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(channels, classes)
+        self.stages = (
+            ("conv", "norm"),
+            *((f"blocks.{place}",) for place in range(len(blocks))),
+            ("output",),
+        )
         for part in self.modules():
             if isinstance(part, nn.Conv2d):  # He et al. 2015: the variance survives each ReLU
                 nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
@@ -363,6 +370,10 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, expansion) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, classes)
+        names = [[f"blocks.{place}"] for place in range(depth)]
+        names = [["embedding", "positions"], *names]
+        names[-1].append("norm")
+        self.stages = (*(tuple(stage) for stage in names), ("output",))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""

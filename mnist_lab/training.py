@@ -60,6 +60,8 @@ from mnist_lab.selection import count_hardest, find_hardest
 
 RESUME = "resume"
 
+# What may be added to the loss, such as a pull towards the weights that training started from.
+Penalty = Callable[[], Tensor]
 
 Schedule = Literal["constant", "exponential", "cosine", "cyclic", "one_cycle"]
 
@@ -146,6 +148,7 @@ class TrainState:
     total_steps: int
     average: nn.Module | None = None
     replica: nn.Module | None = None  # the model as several processes step it together
+    penalty: Penalty | None = None
     step: int = 0
     epoch: int = 0
     seconds: float = 0.0
@@ -190,14 +193,53 @@ def _half_cosine(rate: float, progress: float) -> float:
     return rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Make the optimizer of a configuration; biases and norms are not decayed."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+def group_parameters(
+    parameters: Iterable[nn.Parameter], config: TrainConfig, rate_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """Return parameters as optimizer groups; biases and norms are not decayed.
+
+    `rate_scale` multiplies the schedule's learning rate for these parameters.
+    """
+    parameters = list(parameters)
+    decayed = {True: config.weight_decay, False: 0.0}  # matrices and kernels: more than 1 axis
+    groups = [
+        {
+            "params": [p for p in parameters if (p.ndim > 1) == is_matrix],
+            "weight_decay": weight_decay,
+            "rate_scale": rate_scale,
+        }
+        for is_matrix, weight_decay in decayed.items()
     ]
+    return [group for group in groups if group["params"]]
+
+
+def make_optimizer(
+    model: nn.Module, config: TrainConfig, groups: list[dict[str, Any]] | None = None
+) -> torch.optim.Optimizer:
+    """Make the optimizer of a configuration.
+
+    It holds frozen parameters too: without a gradient they neither move nor decay, and they can be
+    unfrozen later.
+
+    Parameters
+    ----------
+    groups : list of dict, optional
+        From `group_parameters`, where parts of the model learn at rates of their own.
+
+    Raises
+    ------
+    ValueError
+        If everything is frozen, or a parameter that learns is in no group.
+    """
+    if groups is None:
+        groups = group_parameters(model.parameters(), config)
+    held = {id(p) for group in groups for p in group["params"]}
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not learning:
+        raise ValueError("Nothing would learn: every parameter of the model is frozen.")
+    for name, parameter in learning.items():
+        if id(parameter) not in held:
+            raise ValueError(f"{name} is not frozen, but no group of the optimizer holds it.")
     rate = config.learning_rate
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
@@ -212,15 +254,17 @@ def train_step(
     batch: Batch,
     config: TrainConfig,
     weight: float = 1.0,
+    penalty: Penalty | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Take one step on one batch.
 
     `weight` multiplies the loss in the gradient: a process that has more than its even share of a
-    batch counts for more.
+    batch counts for more. What `penalty` returns is added.
 
     Returns
     -------
-    (loss, logits), detached: the mean loss of the batch and (n, classes), from before the step.
+    (loss, logits), detached: the mean loss of the batch, without penalties, and (n, classes), from
+    before the step.
     """
     images, labels = batch
     with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
@@ -230,6 +274,8 @@ def train_step(
     if config.l1_penalty:
         size = torch.stack([p.abs().sum() for p in model.parameters() if p.ndim > 1]).sum()
         objective = objective + config.l1_penalty * size
+    if penalty is not None:
+        objective = objective + penalty()
     optimizer.zero_grad(set_to_none=True)
     objective.backward()
     if config.clip_norm is not None:
@@ -290,12 +336,47 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 # --- Epochs --------------------------------------------------------------------------------------
 
 
-def start_training(model: nn.Module, train: Batches, config: TrainConfig) -> TrainState:
-    """Return the state before the first step."""
+def start_training(
+    model: nn.Module,
+    train: Batches,
+    config: TrainConfig,
+    *,
+    groups: list[dict[str, Any]] | None = None,
+    penalty: Penalty | None = None,
+) -> TrainState:
+    """Return the state before the first step.
+
+    Parameters
+    ----------
+    groups : list of dict, optional
+        From `group_parameters`, where parts of the model learn at rates of their own.
+    penalty : callable, optional
+        Returns a number (a Tensor) that is added to the loss of every step.
+
+    Raises
+    ------
+    ValueError
+        If everything is frozen, or a parameter that learns is in no group.
+    """
     average = copy.deepcopy(model).requires_grad_(False) if config.average_decay else None
     replica = train.ranks.replicate(model) if train.ranks.size > 1 else None
     steps = len(train) * config.epochs
-    return TrainState(model, make_optimizer(model, config), steps, average, replica)
+    optimizer = make_optimizer(model, config, groups)
+    return TrainState(model, optimizer, steps, average, replica, penalty)
+
+
+def switch_to_training(model: nn.Module) -> None:
+    """Put the model into train mode, all but its frozen batch norms.
+
+    In train mode a batch norm whose weights are frozen would still take up the new data's means and
+    variances, and the layers after it, frozen too, would no longer see what they were trained on.
+    """
+    model.train()
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):  # no public name for all of them
+            parameters = list(part.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                part.eval()
 
 
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
@@ -334,7 +415,7 @@ def train_epoch(
     model, device, ranks = state.model, train.device, train.ranks
     loss_sum, correct, count = 0.0, 0, 0
     train.epoch = state.epoch
-    model.train()
+    switch_to_training(model)
     # Dropout draws from torch's global generator. Seeding it from (seed, epoch) inside a fork makes
     # a resumed epoch repeat exactly, and leaves the caller's generator as it was.
     devices = [device] if device.type == "cuda" else []
@@ -344,13 +425,15 @@ def train_epoch(
         for number, (images, labels) in enumerate(train):
             rate = learning_rate_at(state.step, state.total_steps, config)
             for group in state.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate_scale", 1.0)
             # Averaged over the ranks, losses of such weights are the mean over the whole batch.
             size = train.size_of(number)
             weight = len(labels) * ranks.size / size
             batch = (images, labels) if len(labels) else _blank_batch(images, labels)
             stepped = state.replica or model
-            loss, logits = train_step(stepped, state.optimizer, batch, config, weight)
+            loss, logits = train_step(
+                stepped, state.optimizer, batch, config, weight, state.penalty
+            )
             value = loss.item()
             right = float((logits[: len(labels)].argmax(1) == labels).sum())
             if ranks.size > 1:
@@ -409,7 +492,7 @@ def iter_epochs(
         seconds = time.perf_counter() - started
         state.seconds += seconds
         score = _evaluate_on_first(state.scored_model, validation, train.ranks)
-        rate = state.optimizer.param_groups[0]["lr"]
+        rate = learning_rate_at(state.step - 1, state.total_steps, config)
         if not math.isfinite(score.loss):
             raise FloatingPointError(
                 f"The validation loss is {score.loss} after epoch {state.epoch} of "
@@ -491,9 +574,9 @@ def fit(
     KeyboardInterrupt
         On Ctrl-C, after a usable checkpoint has been written.
     """
-    _check_parts(train, validation)
+    check_parts(train, validation)
     if folder is not None:
-        _check_folder(Path(folder))
+        check_folder(Path(folder))
     where = ranks.device or choose_device(device)
     started = time.perf_counter()
     taught = train if config.hardest_share == 1 else _hardest(train, config, where, ranks)
@@ -519,12 +602,12 @@ def fit(
         normalisation=config.normalisation,
         input_size=(train.images.shape[1], train.images.shape[2]),
         class_names=train.class_names,
-        training={"config": config.to_json(), "data": _fingerprint(train, validation)},
+        training={"config": config.to_json(), "data": fingerprint(train, validation)},
     )
     run = _Run(state, card, None if folder is None else Path(folder))
     if resume:
         run.resume()
-        _check_same_place(state, ranks)
+        check_same_place(state, ranks)
     if not ranks.first:
         run.folder = None  # one writes what all have
     shown = progress and ranks.first
@@ -553,7 +636,8 @@ def _hardest(digits: DigitSet, config: TrainConfig, device: torch.device, ranks:
     return digits.subset(np.array(chosen, dtype=np.int64))
 
 
-def _check_parts(train: DigitSet, validation: DigitSet) -> None:
+def check_parts(train: DigitSet, validation: DigitSet) -> None:
+    """Refuse a test part, and two parts that do not go together."""
     for role, digits in (("train", train), ("validation", validation)):
         if digits.part == "test":
             raise ValueError(
@@ -566,14 +650,14 @@ def _check_parts(train: DigitSet, validation: DigitSet) -> None:
         raise ValueError("The training and the validation part have images of different sizes.")
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
     """Tell before training what would stop the first checkpoint."""
     for path in (folder, *folder.parents):
         if path.is_file():
             raise ValueError(f"{path} is a file; a folder for the checkpoint is expected.")
 
 
-def _fingerprint(*parts: DigitSet) -> list[dict[str, int]]:
+def fingerprint(*parts: DigitSet) -> list[dict[str, int]]:
     """Tell one data set from another, so that a run is not resumed on other data."""
     return [
         {"count": len(part), "crc32": zlib.crc32(part.labels.tobytes(), _images_crc32(part.images))}
@@ -589,13 +673,39 @@ def _images_crc32(images: NDArray[np.uint8]) -> int:
     return found
 
 
-def _check_same_place(state: TrainState, ranks: Ranks) -> None:
+def check_same_place(state: TrainState, ranks: Ranks) -> None:
     """Refuse to go on where the processes found different things in the folder."""
     (first,) = ranks.from_first(lambda: [state.step], 1)
     if any(ranks.add_up(state.step != first)):
         raise CheckpointError(
             "The processes do not find the same run to resume: all must see the same folder."
         )
+
+
+def forget_run(folder: Path) -> None:
+    """Remove what a finished run would have been resumed from."""
+    # The JSON goes first: without it the weights beside it are nothing to resume from.
+    for path in [folder / f"{RESUME}.json", *folder.glob(f"{RESUME}-*")]:
+        path.unlink(missing_ok=True)
+
+
+def check_same_run(folder: Path, card: ModelCard, record: dict[str, Any]) -> None:
+    """Refuse to go on with a run that was started with another card, configuration or data."""
+    # Through JSON and back, as tuples become lists there.
+    ours = json.loads(json.dumps(card.to_json()))
+    theirs = record["card"]
+    for ours_part, theirs_part in (
+        (ours, theirs),
+        (ours["training"]["config"], theirs["training"]["config"]),
+    ):
+        for name, value in ours_part.items():
+            if name != "training" and theirs_part.get(name) != value:
+                raise CheckpointError(
+                    f"The run in {folder} was started with another {name}: "
+                    f"{theirs_part.get(name)!r}, now {value!r}. Start anew in another folder."
+                )
+    if ours["training"]["data"] != theirs["training"]["data"]:
+        raise CheckpointError(f"The run in {folder} was started on other data.")
 
 
 class _Run:
@@ -637,9 +747,7 @@ class _Run:
         model = self.state.model
         model.load_state_dict(self.best_weights)
         if self.folder is not None:
-            # The JSON goes first: without it the weights beside it are nothing to resume from.
-            for path in [self.folder / f"{RESUME}.json", *self.folder.glob(f"{RESUME}-*")]:
-                path.unlink(missing_ok=True)
+            forget_run(self.folder)
         seconds = self.state.seconds
         return FitResult(model.eval(), self._card_now(), tuple(self.reports), self.best, seconds)
 
@@ -656,35 +764,19 @@ class _Run:
         self.saved = True
 
     def _take_up(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-        self._check_same_run(record)
+        assert self.folder is not None
+        check_same_run(self.folder, self.card, record)
         source = str(self.folder)
         state = self.state
-        load_weights(state.model, _part_of(tensors, "model"), source)
+        load_weights(state.model, part_of(tensors, "model"), source)
         if state.average is not None:
-            load_weights(state.average, _part_of(tensors, "average"), source)
-        _load_optimizer(state.optimizer, _part_of(tensors, "optimizer"))
+            load_weights(state.average, part_of(tensors, "average"), source)
+        load_optimizer(state.optimizer, part_of(tensors, "optimizer"))
         state.step, state.epoch = int(record["step"]), int(record["epoch"])
         state.seconds = float(record["seconds"])
-        self.best_weights = _part_of(tensors, "best")
+        self.best_weights = part_of(tensors, "best")
         self.reports = [_report_from(entry) for entry in record["reports"]]
         self.best = self.reports[int(record["best"])]
-
-    def _check_same_run(self, record: dict[str, Any]) -> None:
-        # Through JSON and back, as tuples become lists there.
-        ours = json.loads(json.dumps(self.card.to_json()))
-        theirs = record["card"]
-        for ours_part, theirs_part in (
-            (ours, theirs),
-            (ours["training"]["config"], theirs["training"]["config"]),
-        ):
-            for name, value in ours_part.items():
-                if name != "training" and theirs_part.get(name) != value:
-                    raise CheckpointError(
-                        f"The run in {self.folder} was started with another {name}: "
-                        f"{theirs_part.get(name)!r}, now {value!r}. Start anew in another folder."
-                    )
-        if ours["training"]["data"] != theirs["training"]["data"]:
-            raise CheckpointError(f"The run in {self.folder} was started on other data.")
 
     def _card_now(self) -> ModelCard:
         training = {**self.card.training, "step": self.state.step}
@@ -700,7 +792,7 @@ class _Run:
         parts: dict[str, dict[str, Tensor]] = {
             "model": self.state.model.state_dict(),
             "average": self.state.average.state_dict() if self.state.average else {},
-            "optimizer": _optimizer_tensors(self.state.optimizer),
+            "optimizer": optimizer_tensors(self.state.optimizer),
             "best": self.best_weights,
         }
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
@@ -722,12 +814,13 @@ def _is_better(new: Score, old: Score) -> bool:
     return (new.accuracy, -new.loss) > (old.accuracy, -old.loss)
 
 
-def _part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Return the tensors that are named `part/...`, without that part of their names."""
     prefix = f"{part}/"
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Flatten the optimizer's state into named tensors: `3/exp_avg` for parameter number 3."""
     return {
         f"{index}/{name}": torch.as_tensor(value)
@@ -737,7 +830,8 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took out."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

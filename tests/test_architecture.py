@@ -16,6 +16,7 @@ PACKAGE = ROOT / "mnist_lab"
 FIRST = (
     "files",
     "datasets",
+    "populations",
     "augmentation",
     "distributed",
     "batches",

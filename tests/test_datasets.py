@@ -23,6 +23,8 @@ from mnist_lab.datasets import (
     DataError,
     DigitSet,
     align_classes,
+    few_labels,
+    keep_classes,
     lay_out_for_torchvision,
     load_from_torchvision,
     load_idx_folder,
@@ -457,6 +459,57 @@ class TestOtherDataSets:
         with pytest.raises(DataError, match="the download failed"):
             load_from_torchvision("fashion-mnist", tmp_path, "train", download=True)
         assert asked == [False, True]
+
+
+class TestFewLabels:
+    def test_so_many_of_every_class(self, mnist: MNIST) -> None:
+        few = few_labels(mnist.train, 3, seed=0)
+        assert few.class_counts().tolist() == [3] * 10
+        for image, label in zip(few.images, few.labels, strict=True):
+            same = mnist.train.images[mnist.train.labels == label]
+            assert (same == image).all((1, 2)).any()
+
+    def test_the_seed_decides(self, mnist: MNIST) -> None:
+        one, same, other = (few_labels(mnist.train, 5, seed).images for seed in (1, 1, 2))
+        assert np.array_equal(one, same)
+        assert not np.array_equal(one, other)
+
+    def test_a_larger_draw_holds_the_smaller(self, mnist: MNIST) -> None:
+        two, five = (few_labels(mnist.train, count, seed=4) for count in (2, 5))
+        for image in two.images:
+            assert (five.images == image).all((1, 2)).any()
+
+    def test_no_digit_twice(self, mnist: MNIST) -> None:
+        digits = mnist.train.subset(np.arange(600))
+        few = few_labels(digits, int(digits.class_counts().min()), seed=0)
+        assert len(np.unique(few.images.reshape(len(few), -1), axis=0)) == len(few)
+
+    def test_a_class_with_too_few(self, mnist: MNIST) -> None:
+        digits = mnist.train.subset(mnist.train.labels != 7)
+        with pytest.raises(DataError, match="Class '7' has 0 digits, 1 of it are asked for"):
+            few_labels(digits, 1, seed=0)
+        with pytest.raises(DataError, match="at least 1 label, found per_class=0"):
+            few_labels(mnist.train, 0, seed=0)
+
+
+class TestKeepClasses:
+    def test_labels_count_in_the_order_of_the_names(self, mnist: MNIST) -> None:
+        kept = keep_classes(mnist.train, "95")
+        assert kept.class_names == ("9", "5")
+        assert np.array_equal(kept.images[kept.labels == 0], mnist.train.images[
+            mnist.train.labels == 9
+        ])  # fmt: skip
+        assert len(kept) == np.isin(mnist.train.labels, (5, 9)).sum()
+        assert kept.part == mnist.train.part
+
+    def test_classes_that_are_not_there(self, mnist: MNIST) -> None:
+        with pytest.raises(DataError, match="No class 'a'; there are 0, 1"):
+            keep_classes(mnist.train, "1a")
+        with pytest.raises(DataError, match="named twice"):
+            keep_classes(mnist.train, "11")
+        ones = mnist.train.subset(mnist.train.labels == 1)
+        with pytest.raises(DataError, match="No digit is of the classes 2, 3"):
+            keep_classes(ones, "23")
 
 
 class TestSplit:

@@ -276,11 +276,18 @@ class TestOptimizer:
         keras = make_optimizer(model, replace(config, optimizer="adam", schedule="constant"))
         assert keras.defaults["betas"] == (0.7, 0.999)
 
-    def test_leaves_frozen_parameters_out(self) -> None:
+    def test_frozen_parameters_neither_move_nor_decay_until_they_are_unfrozen(self) -> None:
         model = build_model("mlp", hidden=4)
         model.hidden.requires_grad_(False)  # type: ignore[union-attr]
-        groups = make_optimizer(model, TrainConfig()).param_groups
-        assert sum(p.numel() for group in groups for p in group["params"]) == 4 * 10 + 10
+        config = TrainConfig(weight_decay=0.5)
+        optimizer = make_optimizer(model, config)
+        start = copy.deepcopy(model.state_dict())
+        train_step(model, optimizer, batch(), config)
+        moved = {k for k, now in model.state_dict().items() if not torch.equal(now, start[k])}
+        assert moved == {"output.weight", "output.bias"}
+        model.hidden.requires_grad_(True)  # type: ignore[union-attr]
+        train_step(model, optimizer, batch(), config)
+        assert not torch.equal(model.get_parameter("hidden.weight"), start["hidden.weight"])
 
 
 class TestStep:

@@ -8,7 +8,8 @@ last, under a temporary name, and renamed: whatever is killed when, the folder h
 checkpoint, the old or the new. A pickle (`.pth`, `.pt`) can run any code when it is read; that is
 why none is read here.
 
-Source: the safetensors format, https://huggingface.co/docs/safetensors
+Sources: the safetensors format, https://huggingface.co/docs/safetensors; model cards, Mitchell et
+al. 2019.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from mnist_lab.backbones import BACKBONES, build_backbone
 from mnist_lab.batches import MNIST_NORMALISATION, Normalisation
 from mnist_lab.datasets import DIGIT_NAMES
 from mnist_lab.files import write_atomically
@@ -45,7 +47,7 @@ class ModelCard:
     Attributes
     ----------
     model : str
-        A key of `models.MODELS`.
+        A key of `models.MODELS` or of `backbones.BACKBONES`.
     arguments : dict
         What the model was built with.
     normalisation : Normalisation
@@ -78,6 +80,80 @@ class ModelCard:
         values["class_names"] = tuple(str(name) for name in values["class_names"])
         return cls(**values)
 
+    def to_markdown(self, title: str, *, use: str, limits: str) -> str:
+        """Return the card as a page for people, to be published beside the weights.
+
+        What the network is and how it was trained stands in the card already. What it is meant
+        for, and where it must not be trusted, only its maker can say (Mitchell et al. 2019).
+
+        Parameters
+        ----------
+        title, use, limits : str
+            The last two are Markdown; they may not be empty.
+
+        Raises
+        ------
+        ValueError
+            If one of them is empty.
+        """
+        for name, text in (("title", title), ("use", use), ("limits", limits)):
+            if not text.strip():
+                raise ValueError(f"A model card needs its {name}: it is empty.")
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        height, width = self.input_size
+        sections = {
+            "Network": f"`{self.model}({arguments})`, logits for the classes "
+            f"{', '.join(self.class_names)}",
+            "Input": f"One channel of {height}x{width} pixels, 0 is paper and 255 is ink, as "
+            f"`(pixel / 255 - {self.normalisation.mean}) / {self.normalisation.deviation}`",
+            "Use": use.strip(),
+            "Data": _describe_data(self.training),
+            "Training": _describe_config(self.training.get("config") or {}),
+            "Score": _describe_score(self.training),
+            "Limits": limits.strip(),
+        }
+        parts = [f"## {heading}\n\n{text}\n" for heading, text in sections.items()]
+        return "\n".join([f"# {title.strip()}\n", *parts])
+
+
+NOT_RECORDED = "Not recorded."
+TOLD = (
+    *("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay"),
+    *("l1_penalty", "label_smoothing", "clip_norm", "average_decay", "augmentation", "seed"),
+)
+TOLD_OF_IMAGES = ("rotate", "shift", "scale", "shear", "elastic_strength")
+
+
+def _describe_data(training: Mapping[str, Any]) -> str:
+    parts = training.get("data") or []
+    lines = [
+        f"- {name}: {part['count']:,} digits, CRC-32 {part['crc32']:08x}"
+        for name, part in zip(("training", "validation"), parts, strict=False)
+    ]
+    return "\n".join(lines) or NOT_RECORDED
+
+
+def _describe_config(config: Mapping[str, Any]) -> str:
+    """List what people ask about first, unless it is switched off; the JSON has all the rest."""
+    lines = []
+    for name in TOLD:
+        value = config.get(name)
+        if isinstance(value, Mapping):  # an augmentation
+            value = ", ".join(f"{key} {value[key]}" for key in TOLD_OF_IMAGES if value.get(key))
+        if value not in (None, "", 0) or (name == "seed" and name in config):
+            lines.append(f"- {name.replace('_', ' ')}: {value}")
+    return "\n".join(lines) or NOT_RECORDED
+
+
+def _describe_score(training: Mapping[str, Any]) -> str:
+    accuracy = training.get("validation_accuracy")
+    if accuracy is None:
+        return NOT_RECORDED
+    text = f"{accuracy:.2%} of the validation digits"
+    if "epoch" in training:
+        text += f", after epoch {training['epoch']}, which was chosen on them"
+    return f"{text}."
+
 
 def save_checkpoint(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
     """Write the model's weights and its card; an older checkpoint in `folder` is replaced."""
@@ -95,7 +171,8 @@ def load_checkpoint(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     tensors, record = load_tensors(folder, MODEL)
     try:
         card = ModelCard.from_json(record["card"])
-        model = build_model(card.model, **card.arguments)
+        build = build_backbone if card.model in BACKBONES else build_model
+        model = build(card.model, **card.arguments)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder}: model.json describes no model: {error}.") from error
     load_weights(model, tensors, str(folder))
@@ -206,6 +283,11 @@ def _why_no_checkpoint(folder: Path, path: Path) -> str:
         return (
             f"{folder} holds {pickles[0]}, a pickle, and no {path.name}: a pickle can run any code "
             f"when it is read, so only safetensors are."
+        )
+    if (folder / "lora.json").exists():
+        return (
+            f"{folder} holds LoRA changes without their base: load the base first, then put them "
+            "onto it with load_lora."
         )
     return f"{folder} holds no checkpoint: there is no {path.name} in it."
 

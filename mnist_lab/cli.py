@@ -1,4 +1,4 @@
-"""The command line: `python -m mnist_lab train | evaluate | predict`.
+"""The command line: `python -m mnist_lab train | pretrain | evaluate | predict`.
 
 Results go to standard output (with --json, the last line is one JSON object), progress to standard
 error. Bad usage or bad input is one sentence on standard error and status 2. Of several processes
@@ -16,9 +16,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_lab import __version__
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mnist_lab.checkpoints import ModelCard
 
 # Nothing heavy is imported here: `--help` and a wrong option answer at once.
 
@@ -39,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mnist-lab {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_pretrain(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     return parser
@@ -76,6 +82,41 @@ def _add_train(commands: Any) -> None:
     )
     _add_json(parser)
     parser.set_defaults(run=_train)
+
+
+def _add_pretrain(commands: Any) -> None:
+    parser = commands.add_parser(
+        "pretrain",
+        help="let a vision transformer learn from digits without their labels",
+        description="Hide patches of 55,000 of MNIST's training digits and train a vision "
+        "transformer to guess them; no label is read. The checkpoint is a vit whose head is "
+        "untrained: fine-tune it. After every epoch the run can be stopped and resumed. torchrun "
+        "shares the work among processes or GPUs, as for train.",
+        epilog="With --json: masked_loss (mean squared error of the hidden pixels of 5,000 other "
+        "digits, normalised), seconds (training only), parameters (of the encoder), epochs, "
+        "device, seed.",
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--mask-share",
+        type=float,
+        metavar="SHARE",
+        help="share of the patches that is hidden, above 0 and below 1 (default: 0.75)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    _add_device(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/pretrained"),
+        metavar="DIR",
+        help="folder of the checkpoint (default: runs/pretrained)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the unfinished run in --out, exactly"
+    )
+    _add_json(parser)
+    parser.set_defaults(run=_pretrain)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -133,12 +174,11 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     from mnist_lab.batches import Batches, choose_device
-    from mnist_lab.checkpoints import load_tensors
     from mnist_lab.datasets import load_mnist, split
     from mnist_lab.distributed import join
     from mnist_lab.models import count_parameters
     from mnist_lab.recipes import PRESETS
-    from mnist_lab.training import RESUME, evaluate, fit
+    from mnist_lab.training import evaluate, fit
 
     recipe = PRESETS[arguments.preset]
     model = arguments.model or recipe.model
@@ -149,12 +189,7 @@ def _train(arguments: argparse.Namespace) -> int:
             config = replace(recipe.config, seed=arguments.seed)
             if arguments.epochs is not None:
                 config = replace(config, epochs=arguments.epochs)
-            if not arguments.resume and (folder / f"{RESUME}.json").exists():
-                done = load_tensors(folder, RESUME)[1].get("epoch")
-                raise ValueError(
-                    f"{folder} holds an unfinished run ({done} epochs are done): go on with "
-                    f"--resume, or name another folder with --out."
-                )
+            _check_unfinished(folder, arguments.resume)
             mnist = load_mnist()
             train, validation = split(mnist.train, seed=0)
             try:
@@ -201,9 +236,64 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _pretrain(arguments: argparse.Namespace) -> int:
+    from mnist_lab.batches import choose_device
+    from mnist_lab.datasets import load_mnist, split
+    from mnist_lab.distributed import join
+    from mnist_lab.masked_pretraining import PretrainConfig, pretrain
+    from mnist_lab.models import count_parameters
+
+    folder = arguments.out
+    device = choose_device(arguments.device)
+    changes = {"epochs": arguments.epochs, "mask_share": arguments.mask_share}
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        with join(device) as ranks:
+            config = PretrainConfig(seed=arguments.seed, **given)
+            _check_unfinished(folder, arguments.resume)
+            train, validation = split(load_mnist().train, seed=0)
+            try:
+                result = pretrain(
+                    train, validation, config, folder=folder, resume=arguments.resume, ranks=ranks
+                )
+            except KeyboardInterrupt:
+                if ranks.first:
+                    print("Stopped: --resume goes on after the last whole epoch.", file=sys.stderr)
+                return 130
+    except COMPLAINTS as error:  # of several processes, one comes here and the others end
+        return _complain(arguments, error)
+    if not ranks.first:
+        return 0
+    loss = result.reports[-1].validation_loss
+    _say(f"held-out masked loss {loss:.4f} after {config.epochs} epochs")
+    _say(f"checkpoint in {folder}: a vit whose head is untrained")
+    record = {
+        "masked_loss": loss,
+        "seconds": round(result.seconds, 3),
+        "parameters": count_parameters(result.model.encoder),
+        "epochs": config.epochs,
+        "device": str(device),
+        "seed": config.seed,
+    }
+    _end(arguments, record)
+    return 0
+
+
+def _check_unfinished(folder: Path, resume: bool) -> None:
+    """Refuse to start anew over what an interrupted run left."""
+    from mnist_lab.checkpoints import load_tensors
+    from mnist_lab.training import RESUME
+
+    if not resume and (folder / f"{RESUME}.json").exists():
+        done = load_tensors(folder, RESUME)[1].get("epoch")
+        raise ValueError(
+            f"{folder} holds an unfinished run ({done} epochs are done): go on with "
+            f"--resume, or name another folder with --out."
+        )
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     from mnist_lab.batches import Batches, choose_device
-    from mnist_lab.checkpoints import load_checkpoint
     from mnist_lab.datasets import (
         DataError,
         align_classes,
@@ -214,7 +304,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from mnist_lab.handwriting import read_digit_image
     from mnist_lab.training import evaluate
 
-    model, card = load_checkpoint(arguments.folder)
+    model, card = _load_reader(arguments.folder)
     device = choose_device(arguments.device)
     if arguments.data == "mnist":
         digits = load_mnist().test
@@ -242,10 +332,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     import torch
 
     from mnist_lab.batches import choose_device
-    from mnist_lab.checkpoints import load_checkpoint
     from mnist_lab.handwriting import FoundDigit, HandwritingError, read_digit
 
-    model, card = load_checkpoint(arguments.folder)
+    model, card = _load_reader(arguments.folder)
     device = choose_device(arguments.device)
     model.to(device)
 
@@ -274,6 +363,18 @@ def _predict(arguments: argparse.Namespace) -> int:
             _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")
     _end(arguments, {"results": results})
     return 2 if any(entry["error"] for entry in results) else 0
+
+
+def _load_reader(folder: Path) -> tuple[nn.Module, ModelCard]:
+    """Load a checkpoint that can read digits; one without a trained head would only guess."""
+    from mnist_lab.checkpoints import load_checkpoint
+
+    model, card = load_checkpoint(folder)
+    if card.training.get("head") == "untrained":
+        raise ValueError(
+            f"{folder} was pretrained without labels and cannot read digits yet: fine-tune it."
+        )
+    return model, card
 
 
 def _say(line: str) -> None:
@@ -312,7 +413,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     with _silence_unless(_is_first()):
         arguments = make_parser().parse_args(argv)
-    if arguments.command != "train" and not _is_first():
+    if arguments.command not in ("train", "pretrain") and not _is_first():
         return 0  # nothing to share: the first process does it
     try:
         status: int = arguments.run(arguments)

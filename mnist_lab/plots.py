@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -316,4 +317,58 @@ def draw_attention(image: ArrayLike, weights: ArrayLike, asking: int) -> Picture
         axes.plot(x, y, color=RED_PEN, clip_on=False)
     words = ", ".join(str(int(head.argmax()) + 1) for head in shares)
     alt = f"Patch {asking + 1} looks most at patches {words}, one number for each head."
+    return Picture(figure, alt)
+
+
+def draw_band(
+    axes: Axes,
+    places: ArrayLike,
+    repeats: ArrayLike,
+    *,
+    colour: str,
+    label: str = "",
+    marker: str = "o",
+) -> None:
+    """Draw the mean of repeated measurements as a line, in a band of one standard deviation.
+
+    Parameters
+    ----------
+    places : array (n,)
+        Along the horizontal axis.
+    repeats : array (n, repeats), or a list of n lists of any lengths
+        Of two values at least each.
+    """
+    rows = [np.asarray(row, dtype=float) for row in np.asarray(repeats, dtype=object)]
+    means = np.array([row.mean() for row in rows])
+    spreads = np.array([row.std(ddof=1) for row in rows])
+    axes.fill_between(places, means - spreads, means + spreads, color=colour, alpha=0.18, lw=0)
+    axes.plot(places, means, marker=marker, markersize=4, color=colour, label=label)
+
+
+def draw_hidden(
+    images: ArrayLike, hidden: ArrayLike, guesses: ArrayLike | None = None, *, alt: str
+) -> Picture:
+    """Draw images, what is seen of them where patches are hidden, and what was guessed: a row each.
+
+    Parameters
+    ----------
+    images, guesses : array (n, side, side)
+        0 is paper, 255 is full ink.
+    hidden : bool array (n, patches)
+        In reading order.
+    """
+    pixels, masks = np.asarray(images), np.asarray(hidden)
+    across = math.isqrt(masks.shape[1])
+    patch = pixels.shape[1] // across
+    rows = [pixels, pixels] + ([] if guesses is None else [np.asarray(guesses)])
+    cell = WIDTH / (len(pixels) + 1.3)
+    figure, grid = new_axes(len(rows), len(pixels), height=len(rows) * (cell + 0.06), squeeze=False)
+    for row, (name, line) in enumerate(zip(("digit", "seen", "guessed"), rows, strict=False)):
+        for axes, image, mask in zip(grid[row], line, masks, strict=True):
+            draw_digit(axes, np.clip(image, 0, 255).astype(np.uint8))
+            if row == 1:
+                cover = np.kron(mask.reshape(across, across), np.ones((patch, patch)))
+                tint = LinearSegmentedColormap.from_list("tint", ["#bdbbb4"] * 2)
+                axes.imshow(cover, cmap=tint, alpha=cover)
+        grid[row, 0].set_ylabel(name, labelpad=8, rotation=0, ha="right", va="center", fontsize=9)
     return Picture(figure, alt)

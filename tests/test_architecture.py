@@ -23,6 +23,7 @@ FIRST = (
     "numpy_layers",
     "selection",
     "models",
+    "backbones",
     "checkpoints",
     "training",
 )

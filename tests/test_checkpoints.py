@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab import checkpoints
+from mnist_lab.augmentation import Augmentation
 from mnist_lab.batches import Normalisation
 from mnist_lab.checkpoints import (
     CheckpointError,
@@ -30,6 +32,7 @@ from mnist_lab.checkpoints import (
     save_tensors,
 )
 from mnist_lab.models import build_model
+from mnist_lab.training import TrainConfig
 
 CARD = ModelCard(
     model="small_cnn",
@@ -403,3 +406,55 @@ class TestPickle:
         path = tmp_path / "photos.zip"
         path.write_bytes(content)
         assert "is a file; the folder of a checkpoint" in refusal(path)
+
+
+class TestPublishedCard:
+    def page(
+        self,
+        card: ModelCard = CARD,
+        title: str = "Three letters",
+        use: str = "To teach.",
+        limits: str = "Reads no Greek.",
+    ) -> str:
+        return card.to_markdown(title, use=use, limits=limits)
+
+    def test_says_what_a_stranger_must_know(self) -> None:
+        data = [{"count": 1_200, "crc32": 255}, {"count": 34, "crc32": 1}]
+        training = {"config": {"epochs": 3, "seed": 0}, "data": data, "epoch": 2}
+        page = self.page(replace(CARD, training={**training, "validation_accuracy": 0.125}))
+        assert page.startswith("# Three letters\n")
+        for words in (
+            "`small_cnn(width=2, classes=3)`, logits for the classes a, b, ö",
+            "28x28",
+            "(pixel / 255 - 0.25) / 0.5",
+            "To teach.",
+            "- training: 1,200 digits, CRC-32 000000ff",
+            "- validation: 34 digits",
+            "- epochs: 3",
+            "- seed: 0",
+            "12.50% of the validation digits, after epoch 2",
+            "Reads no Greek.",
+        ):
+            assert words in page
+
+    def test_leaves_out_what_is_switched_off(self) -> None:
+        config = {"clip_norm": None, "weight_decay": 0.0, "augmentation": {"rotate": 5, "shear": 0}}
+        page = self.page(replace(CARD, training={"config": config}))
+        assert "clip" not in page
+        assert "weight" not in page
+        assert "- augmentation: rotate 5\n" in page
+
+    def test_says_what_was_not_recorded(self) -> None:
+        assert self.page(replace(CARD, training={})).count("Not recorded.") == 3
+
+    @pytest.mark.parametrize("name", ["title", "use", "limits"])
+    def test_asks_for_what_only_its_maker_can_say(self, name: str) -> None:
+        with pytest.raises(ValueError, match=f"needs its {name}"):
+            self.page(CARD, **{name: " "})
+
+    def test_can_be_written_of_what_fit_records(self) -> None:
+        config = TrainConfig(augmentation=Augmentation(rotate=5)).to_json()
+        page = self.page(replace(CARD, training={"config": config}))
+        assert "- learning rate: 0.01\n" in page
+        assert "- optimizer: adamw" in page
+        assert "- augmentation: rotate 5\n" in page

@@ -18,11 +18,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mnist_lab import __version__, batches, datasets, training
+from mnist_lab import __version__, batches, datasets, masked_pretraining, training
 from mnist_lab.batches import Batches
 from mnist_lab.checkpoints import ModelCard, load_checkpoint, save_checkpoint
 from mnist_lab.cli import main, make_parser
 from mnist_lab.datasets import MNIST, DigitSet, save_npz, write_idx
+from mnist_lab.masked_pretraining import masked_step
 from mnist_lab.models import build_model
 from mnist_lab.training import TrainConfig, evaluate, fit, train_step
 
@@ -31,6 +32,7 @@ OPTIONS = {
         *("--preset", "--model", "--epochs", "--seed", "--device", "--out"),
         *("--test", "--json", "--resume"),
     },
+    "pretrain": {"--epochs", "--mask-share", "--seed", "--device", "--out", "--resume", "--json"},
     "evaluate": {"--data", "--device", "--json"},
     "predict": {"--device", "--json"},
 }
@@ -135,6 +137,7 @@ class TestUsage:
                 assert option in out
         for key in {
             "train": ("validation_accuracy", "loss", "seconds", "parameters", "accuracy", "seed"),
+            "pretrain": ("masked_loss", "seconds", "parameters", "epochs", "device", "seed"),
             "evaluate": ("accuracy", "loss", "n."),
             "predict": ("results", "file", "digits", "probability", "box", "error"),
         }[command]:
@@ -426,6 +429,84 @@ class TestInterruptedTraining:
         assert "Traceback" not in found.stderr
         assert found.stderr.rstrip().endswith("holds a usable checkpoint; --resume goes on.")
         assert load_checkpoint(tmp_path)[1].model == "linear"
+
+
+class TestPretrain:
+    def pretrain(self, capsys: pytest.CaptureFixture[str], *options: object) -> Any:
+        status, out, _ = run(capsys, "pretrain", "--device", "cpu", "--json", *options)
+        assert status == 0
+        return last_line(out)
+
+    def test_json_has_the_keys_of_the_contract(
+        self, small_mnist: MNIST, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        found = self.pretrain(capsys, "--epochs", 2, "--seed", 4, "--out", tmp_path)
+        assert found.keys() == {"masked_loss", "seconds", "parameters", "epochs", "device", "seed"}
+        assert 0 < found["masked_loss"] < 2
+        assert found["parameters"] == 138_890
+        assert (found["epochs"], found["device"], found["seed"]) == (2, "cpu", 4)
+        _, card = load_checkpoint(tmp_path)
+        assert card.training["masked_loss"] == found["masked_loss"]
+        assert card.training["config"]["mask_share"] == 0.75
+
+    def test_goes_on_with_an_unfinished_run_only_if_told(
+        self,
+        small_mnist: MNIST,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        whole = self.pretrain(capsys, "--epochs", 2, "--out", tmp_path / "whole")
+        steps = [0]
+
+        def step(*arguments: Any) -> Tensor:
+            steps[0] += 1
+            if steps[0] == 15:  # an epoch has ten
+                raise KeyboardInterrupt
+            return masked_step(*arguments)
+
+        options = ["pretrain", "--device=cpu", "--epochs=2", f"--out={tmp_path / 'two'}"]
+        with monkeypatch.context() as patch:
+            patch.setattr(masked_pretraining, "masked_step", step)
+            status, _, err = run(capsys, *options)
+        assert status == 130
+        assert err.endswith("Stopped: --resume goes on after the last whole epoch.\n")
+        assert "holds an unfinished run (1 epochs are done)" in complaint(capsys, *options)
+        said = complaint(capsys, *options, "--resume", "--mask-share=0.5")
+        assert "was started with another mask_share: 0.75, now 0.5." in said
+        gone_on = self.pretrain(capsys, "--epochs", 2, "--out", tmp_path / "two", "--resume")
+        assert gone_on["masked_loss"] == whole["masked_loss"]
+
+    @pytest.mark.parametrize(
+        ("option", "sentence"),
+        [
+            ("--mask-share=0", "mask_share cannot be 0.0."),
+            ("--mask-share=1", "mask_share cannot be 1.0."),
+            ("--mask-share=nan", "mask_share cannot be nan."),
+            ("--mask-share=0.99", "A mask_share of 0.99 would hide 16 of 16 patches"),
+            ("--epochs=0", "epochs cannot be 0."),
+        ],
+    )
+    def test_bad_settings_are_one_sentence(
+        self,
+        option: str,
+        sentence: str,
+        small_mnist: MNIST,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert sentence in complaint(capsys, "pretrain", option, f"--out={tmp_path}")
+
+    @pytest.mark.parametrize("command", [["evaluate"], ["predict"]])
+    def test_what_was_never_told_a_label_is_not_asked_to_read(
+        self, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        save_checkpoint(
+            tmp_path, build_model("vit"), ModelCard("vit", training={"head": "untrained"})
+        )
+        images = ["a.png"] if command == ["predict"] else []
+        said = complaint(capsys, *command, tmp_path, *images)
+        assert "was pretrained without labels and cannot read digits yet: fine-tune it." in said
 
 
 class TestEvaluate:

@@ -104,6 +104,12 @@ def test_opens_and_closes_as_every_chapter_does(path: Path) -> None:
 
 
 @each_chapter
+def test_sources_are_linked_since_colab_shows_roles_as_they_are_written(path: Path) -> None:
+    prose = "\n".join(cell.source for cell in cells(path, "markdown"))
+    assert re.findall(r"\{[\w:]+\}`", prose) == []
+
+
+@each_chapter
 def test_every_exercise_has_a_hint_and_a_folded_solution_that_checks_itself(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     exercises = [
@@ -149,7 +155,7 @@ def trains(node: ast.AST) -> bool:
         return False
     if isinstance(node, ast.Call):
         called = ast.unparse(node.func)
-        if called in {"fit", "train_epoch", "iter_epochs", "optimizer.step"}:
+        if called in {"fit", "train_epoch", "train_steps", "iter_epochs", "optimizer.step"}:
             return True
     return any(trains(child) for child in ast.iter_child_nodes(node))
 

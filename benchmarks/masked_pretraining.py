@@ -1,0 +1,228 @@
+"""Masked pretraining against none: the accuracy of a vision transformer by number of labels.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining [--device cuda] [--draws 5]
+
+A transformer is pretrained on the 55,000 training digits without their labels, once for each of
+`BASES` seeds. It is then fine-tuned on a few labels a class (`pretrained`), or its head alone is
+(`head`). Rivals without pretraining are the same transformer (`scratch`) and the small CNN (`cnn`).
+All get the same digits, batches, augmentation, number of steps and grid of learning rates. The rate
+is chosen on label draws, and on digits to score, that are not those reported. Everything is
+measured on validation data; the test set is not looked at.
+
+`quick` compares ways to pretrain, on 20,000 digits for 3 epochs, at 10 labels a class.
+
+What the record holds already is not repeated. Chapter 11 shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from benchmarks.recording import RESULTS, describe_run, write_record
+from mnist_lab.augmentation import Augmentation
+from mnist_lab.batches import Batches
+from mnist_lab.checkpoints import load_checkpoint
+from mnist_lab.datasets import DigitSet, few_labels, load_mnist, split
+from mnist_lab.finetuning import freeze, list_stages, replace_head, train_steps
+from mnist_lab.masked_pretraining import PretrainConfig, pretrain
+from mnist_lab.models import build_model
+from mnist_lab.records import summarise
+from mnist_lab.training import TrainConfig, evaluate
+
+RATES = (0.003, 0.01, 0.03)
+BATCH_SIZE = 50
+AUGMENTATION = Augmentation(rotate=10, shift=2, scale=0.1, shear=5)
+STEPS = {1: 300, 10: 300, 100: 300}  # by labels a class
+METHODS = ("scratch", "pretrained", "head", "cnn")
+BASES = 1  # pretrained networks, taken in turn
+SEARCH_SEED = 1_000  # label draws to choose on start here, those to report at 0
+SEARCHED = {1: 2, 10: 2, 100: 1}  # draws for each rate; many labels differ less
+PRETRAINING = PretrainConfig(epochs=8, augmentation=AUGMENTATION)
+QUICK = replace(PRETRAINING, epochs=3)
+QUICK_DIGITS = 20_000
+RUNS = Path("runs/masked_pretraining")
+WAYS: dict[str, dict[str, Any]] = {
+    "mask_0.5": {"mask_share": 0.5},
+    "mask_0.75": {},
+    "mask_0.9": {"mask_share": 0.9},
+    "plain_pixels": {"normalised_targets": False},
+}
+QUICK_RATE = 0.01  # of fine-tuning after each way
+COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining"
+
+
+class Record:
+    """A record that is written after each piece, and counts the seconds of the processor."""
+
+    def __init__(self, name: str, setting: dict[str, Any], command: str, device: str) -> None:
+        path = RESULTS / f"{name}.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        if found.get("setting") != json.loads(json.dumps(setting)):
+            found = {}  # measured otherwise: nothing of it can be kept
+        self.name, self.setting, self.command, self.device = name, setting, command, device
+        self.results: dict[str, Any] = found.get("results", {})
+        self.seconds: float = found.get("process_seconds", 0.0)
+        self.started = time.process_time()
+
+    def save(self, *words: object) -> None:
+        """Write the record and say what is new in it."""
+        now = time.process_time()
+        self.seconds, self.started = self.seconds + now - self.started, now
+        record = {
+            **describe_run(self.command),
+            "device": self.device,
+            "process_seconds": round(self.seconds, 1),
+            "setting": self.setting,
+            "results": self.results,
+        }
+        write_record(self.name, record)
+        print(*words, f"{self.seconds:.0f} s", flush=True)
+
+
+@cache
+def base(record: Record, seed: int) -> nn.Module:
+    """Return an encoder that was pretrained on all 55,000 training digits.
+
+    It lies in `RUNS`, from where an interrupted run goes on.
+    """
+    folder = RUNS / f"seed_{seed}"
+    train, validation = split(load_mnist().train, seed=0)
+    config = replace(PRETRAINING, seed=seed)
+    entries = record.results.setdefault("pretraining", {})
+    if str(seed) not in entries:
+        result = pretrain(
+            train, validation, config, device=record.device, folder=folder, resume=True
+        )
+        losses = [round(report.validation_loss, 5) for report in result.reports]
+        entries[str(seed)] = {"masked_loss": losses}
+        record.save("pretrained", seed, losses[-1])
+    model, card = load_checkpoint(folder)
+    if card.training["config"] != json.loads(json.dumps(asdict(config))):
+        raise ValueError(f"{folder} holds another run: remove it.")
+    return model.to(record.device)
+
+
+def adapt(
+    method: str, digits: DigitSet, rate: float, steps: int, seed: int, start: nn.Module | None
+) -> nn.Module:
+    """Return a network trained on `digits`; `start` is the encoder, where there is one."""
+    config = TrainConfig(
+        learning_rate=rate, batch_size=BATCH_SIZE, augmentation=AUGMENTATION, seed=seed
+    )
+    if method in ("scratch", "cnn"):
+        model = build_model("small_cnn" if method == "cnn" else "vit", seed=seed)
+    else:
+        assert start is not None
+        model = replace_head(copy.deepcopy(start), 10, seed)
+    if method == "head":
+        freeze(model, *(name for stage in list_stages(model)[:-1] for name in stage))
+    device = "cpu" if start is None else str(next(start.parameters()).device)
+    train_steps(model, digits, config, steps, device=device)
+    return model
+
+
+def score(model: nn.Module, digits: DigitSet) -> float:
+    """Return the accuracy."""
+    device = next(model.parameters()).device
+    return evaluate(model, Batches(digits, device=device)).accuracy
+
+
+def choose_rate(tried: dict[str, Sequence[float]]) -> float:
+    """Return the rate with the best mean; of equal ones the lowest."""
+    return float(max(sorted(tried, key=float), key=lambda rate: float(np.mean(tried[rate]))))
+
+
+def measure(record: Record, method: str, count: int, draws: int) -> None:
+    """Choose the rate of one method at `count` labels a class, then report it."""
+    entry = record.results.setdefault("labels", {}).setdefault(method, {})
+    entry = entry.setdefault(str(count), {})
+    train, validation = split(load_mnist().train, seed=0)
+    pool, choose = split(train, seed=1, validation=5_000)
+
+    def run(draw: int, rate: float, scored: DigitSet) -> float:
+        start = base(record, draw % BASES)
+        digits = few_labels(pool, count, draw)
+        return score(adapt(method, digits, rate, STEPS[count], draw, start), scored)
+
+    tried = entry.setdefault("search", {})
+    for rate in RATES:
+        found = tried.setdefault(str(rate), [])
+        for draw in range(SEARCH_SEED + len(found), SEARCH_SEED + SEARCHED[count]):
+            found.append(round(run(draw, rate, choose.subset(slice(0, 1_000))), 6))
+    best = choose_rate(tried)
+    values = entry.get("accuracy", {}).get("values", []) if entry.get("rate") == best else []
+    for draw in range(len(values), draws):
+        values.append(run(draw, best, validation))
+    entry |= {"rate": best, "accuracy": summarise(values)}
+    record.save(method, count, best, entry["accuracy"]["mean"], entry["accuracy"]["std"])
+
+
+def compare_ways(record: Record, draws: int) -> None:
+    """Pretrain in several ways for a short time, fine-tune each on 10 labels a class."""
+    train, validation = split(load_mnist().train, seed=0)
+    few = train.subset(slice(0, QUICK_DIGITS))
+    entries = record.results.setdefault("quick", {})
+    for name, changes in WAYS.items():
+        if entries.get(name, {}).get("n", 0) >= draws:
+            continue
+        config = replace(QUICK, **changes)
+        started = time.process_time()
+        result = pretrain(few, validation, config, device=record.device, progress=False)
+        seconds = time.process_time() - started
+        values = [
+            score(
+                adapt(
+                    "pretrained",
+                    few_labels(train, 10, draw),
+                    QUICK_RATE,
+                    STEPS[10],
+                    draw,
+                    result.model.encoder,
+                ),
+                validation,
+            )
+            for draw in range(draws)
+        ]
+        entries[name] = {**summarise(values), "process_seconds": round(seconds, 1)}
+        record.save(name, entries[name]["mean"], entries[name]["std"])
+
+
+def main() -> None:
+    """Measure what the record lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    setting = {
+        "rates": list(RATES),
+        "batch_size": BATCH_SIZE,
+        "steps": {str(count): steps for count, steps in STEPS.items()},
+        "augmentation": {"rotate": 10, "shift": 2, "scale": 0.1, "shear": 5},
+        "bases": BASES,
+        "epochs": PRETRAINING.epochs,
+        "mask_share": PRETRAINING.mask_share,
+        "quick": {"digits": QUICK_DIGITS, "epochs": QUICK.epochs, "rate": QUICK_RATE},
+    }
+    record = Record("masked_pretraining", setting, COMMAND, arguments.device)
+    for seed in range(BASES):
+        base(record, seed)
+    # What the chapter's argument rests on comes first.
+    for count in (10, 1, 100):
+        for method in METHODS:
+            measure(record, method, count, arguments.draws)
+    compare_ways(record, 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""A small scaling law: how the masked loss falls with data and with the size of the encoder.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.scaling [--device cuda] [--seeds 2]
+
+Every run takes the same number of steps with the same batch size and learning rate, so that few
+digits are seen more often and nothing else differs. There is no augmentation, since that would make
+new digits of old ones. The loss is that of 2,000 validation digits, and the lowest on the way
+counts, as in Kaplan et al. 2020: with few digits it rises again at the end. The test set is not
+looked at.
+
+What the record holds already is not repeated. Chapter 11 shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.masked_pretraining import Record
+from mnist_lab.batches import Batches
+from mnist_lab.datasets import load_mnist, split
+from mnist_lab.masked_pretraining import (
+    PretrainConfig,
+    make_autoencoder,
+    pretrain_epoch,
+    score_masked,
+)
+from mnist_lab.models import count_parameters
+from mnist_lab.records import summarise
+from mnist_lab.training import start_training
+
+STEPS = 1_500
+LONGER = 4_500  # tried with the two widest, seed 0
+SCORES = 10  # on the way
+CONFIG = PretrainConfig(normalised_targets=False)  # errors of pixels, which can be pictured
+DIGITS = (50, 100, 200, 400, 800, 55_000)
+WIDTHS = (8, 16, 32, 64, 96)
+WIDTH = 64  # where the digits vary
+COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.scaling"
+
+
+class _EnoughError(Exception):
+    """Raised after the last step, within whatever epoch that is."""
+
+
+def losses_on_the_way(
+    digits: int, width: int, seed: int, device: str, steps: int = STEPS
+) -> list[float]:
+    """Pretrain for so many steps and return the held-out loss after every tenth of them."""
+    train, validation = split(load_mnist().train, seed=0)
+    chosen = np.random.default_rng(seed).permutation(len(train))[:digits]
+    batches = Batches(
+        train.subset(chosen), CONFIG.batch_size, device=device, shuffle=True, seed=seed
+    )
+    held_out = Batches(validation.subset(slice(0, 2_000)), device=device)
+    config = replace(CONFIG, seed=seed)
+    model = make_autoencoder(config, {"width": width}).to(device)
+    state = start_training(model, batches, config.steps)
+    state.total_steps = steps  # not a number of whole epochs
+    losses: list[float] = []
+
+    def watch(_: float) -> None:
+        if state.step % (steps // SCORES) == 0:
+            losses.append(score_masked(model, held_out, config))
+        if state.step == steps:
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        while True:
+            pretrain_epoch(state, batches, config, watch)
+    return losses
+
+
+def encoder_parameters(width: int) -> int:
+    """Return how many numbers the encoder learns; its head takes no part."""
+    encoder = make_autoencoder(CONFIG, {"width": width}).encoder
+    return count_parameters(encoder) - count_parameters(encoder.output)
+
+
+def main() -> None:
+    """Measure what the record lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    setting: dict[str, Any] = {
+        "steps": STEPS,
+        "longer": LONGER,
+        "batch_size": CONFIG.batch_size,
+        "learning_rate": CONFIG.learning_rate,
+        "mask_share": CONFIG.mask_share,
+        "digits": list(DIGITS),
+        "widths": list(WIDTHS),
+        "width": WIDTH,
+        "encoder_parameters": {str(width): encoder_parameters(width) for width in WIDTHS},
+    }
+    record = Record("scaling", setting, COMMAND, arguments.device)
+    plan = [("digits", digits, WIDTH) for digits in DIGITS]
+    plan += [("widths", DIGITS[-1], width) for width in WIDTHS]
+    for seed in range(arguments.seeds):
+        for series, digits, width in plan:
+            key = str(digits if series == "digits" else width)
+            entry = record.results.setdefault(series, {}).setdefault(key, {})
+            runs = entry.setdefault("curves", [])
+            if len(runs) > seed:
+                continue
+            started = time.process_time()
+            if series == "widths" and width == WIDTH:  # measured already, among the digits
+                runs.append(record.results["digits"][str(digits)]["curves"][seed])
+            else:
+                found = losses_on_the_way(digits, width, seed, arguments.device)
+                runs.append([round(loss, 5) for loss in found])
+            entry["loss"] = summarise([min(run) for run in runs])
+            seconds = time.process_time() - started
+            record.save(series, key, seed, min(runs[-1]), f"{seconds:.0f} s of")
+    longer = record.results.setdefault("longer", {})
+    for width in WIDTHS[-2:]:
+        if str(width) not in longer:
+            found = losses_on_the_way(DIGITS[-1], width, 0, arguments.device, LONGER)
+            longer[str(width)] = [round(loss, 5) for loss in found]
+            record.save("longer", width, min(found))
+
+
+if __name__ == "__main__":
+    main()

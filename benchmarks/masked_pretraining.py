@@ -40,7 +40,7 @@ from mnist_lab.models import build_model
 from mnist_lab.records import summarise
 from mnist_lab.training import TrainConfig, evaluate
 
-RATES = (0.003, 0.01, 0.03)
+RATES = (0.001, 0.003, 0.01, 0.03)
 BATCH_SIZE = 50
 AUGMENTATION = Augmentation(rotate=10, shift=2, scale=0.1, shear=5)
 STEPS = {1: 300, 10: 300, 100: 300}  # by labels a class

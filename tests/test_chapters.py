@@ -149,13 +149,23 @@ def test_no_pattern_swallows_numbers() -> None:
     assert "sanitize" not in options
 
 
+TRAINING_CALLS = {
+    "fit",
+    "train_epoch",
+    "train_steps",
+    "iter_epochs",
+    "iter_pretraining",
+    "optimizer.step",
+}
+
+
 def trains(node: ast.AST) -> bool:
     """Whether code trains when it runs; a function that it only defines does not count."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
         return False
     if isinstance(node, ast.Call):
         called = ast.unparse(node.func)
-        if called in {"fit", "train_epoch", "train_steps", "iter_epochs", "optimizer.step"}:
+        if called in TRAINING_CALLS:
             return True
     return any(trains(child) for child in ast.iter_child_nodes(node))
 

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.batches import MNIST_NORMALISATION, Batch, Normalisation
+from mnist_lab.models import eval_mode
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PATIENCE = 20.0  # seconds that a host may be silent before a download is given up
@@ -205,14 +206,8 @@ def cache_features(model: Backbone, batches: Iterable[Batch]) -> tuple[Tensor, T
 
     In eval mode and without gradients; the mode of every part is restored.
     """
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            pairs = [(model.features(images), labels) for images, labels in batches]
-    finally:
-        for part, training in modes.items():
-            part.training = training
+    with eval_mode(model), torch.no_grad():
+        pairs = [(model.features(images), labels) for images, labels in batches]
     features, labels = zip(*pairs, strict=True)
     return torch.cat(features), torch.cat(labels)
 

@@ -13,7 +13,8 @@ corrected form beside the printed one, with as many parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -541,3 +542,15 @@ def build_model(name: str, *, seed: int = 0, **arguments: Any) -> nn.Module:
 def count_parameters(model: nn.Module) -> int:
     """Return how many numbers the model learns."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch to eval mode; restore the mode of every part after."""
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -24,7 +24,6 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -55,7 +54,7 @@ from mnist_lab.checkpoints import (
 )
 from mnist_lab.datasets import DigitSet, take_images
 from mnist_lab.distributed import ALONE, Ranks
-from mnist_lab.models import build_model
+from mnist_lab.models import build_model, eval_mode
 from mnist_lab.selection import count_hardest, find_hardest
 
 RESUME = "resume"
@@ -306,7 +305,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
 
     In eval mode dropout is off and batch norm uses its running statistics.
     """
-    with _eval_mode(model):
+    with eval_mode(model):
         return score_as_is(model, batches)
 
 
@@ -317,20 +316,8 @@ def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
     -------
     Tensor (n, classes), on the batches' device: logits, for a model that returns logits.
     """
-    with _eval_mode(model), torch.no_grad():
+    with eval_mode(model), torch.no_grad():
         return torch.cat([model(images) for images, _ in batches])
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch to eval mode; restore the mode of every part after."""
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
 
 
 # --- Epochs --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/installed
 SITE := _build/html
 BUILT := $(SITE)/book/index.html
+RECOGNISER := _build/recogniser/small_cnn.safetensors
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
 	-type f -not -name '*.pyc' -not -path '*/.*' -not -name 'ch*.md' 2>/dev/null)
 
@@ -27,13 +28,20 @@ help: ## show what there is
 $(INSTALLED): pyproject.toml constraints.txt mnist_lab/__init__.py
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mnist-lab needs Python 3.11 or newer; name one with PYTHON=...')"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lab,write]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lab,write,export]'
 	@touch $@
 
 book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in $(CURDIR)/$(SITE)/index.html"
 
-$(BUILT): $(INSTALLED) $(BOOK_SOURCES)
+# The network that the pages read with. It is trained anew only when what it comes from has changed.
+RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/*.xz) $(addprefix mnist_lab/, \
+	datasets.py augmentation.py batches.py models.py training.py export.py)
+
+$(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
+	$(PY) -m book.recogniser $@
+
+$(BUILT): $(INSTALLED) $(BOOK_SOURCES) $(RECOGNISER)
 	$(BIN)/jupyter-book build . -W -n --keep-going --all
 	@touch $@
 
@@ -45,13 +53,13 @@ lint: $(INSTALLED) ## style and types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## unit tests
-	$(PY) -m pytest tests --ignore tests/test_pages.py
+	$(PY) -m pytest tests --ignore tests/test_pages.py --ignore tests/test_pad.py
 
 chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
 	$(PY) -m tools.check_chapters
 
 pages: $(BUILT) ## the built pages in a real browser
-	$(PY) -m pytest tests/test_pages.py
+	$(PY) -m pytest tests/test_pages.py tests/test_pad.py
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks

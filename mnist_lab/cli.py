@@ -1,4 +1,4 @@
-"""The command line: `python -m mnist_lab train | pretrain | evaluate | predict`.
+"""The command line: `python -m mnist_lab train | pretrain | evaluate | predict | export`.
 
 Results go to standard output (with --json, the last line is one JSON object), progress to standard
 error. Bad usage or bad input is one sentence on standard error and status 2. Of several processes
@@ -47,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_pretrain(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_export(commands)
     return parser
 
 
@@ -143,9 +144,10 @@ def _add_evaluate(commands: Any) -> None:
 def _add_predict(commands: Any) -> None:
     parser = commands.add_parser(
         "predict",
-        help="read the digit in pictures",
-        description="Read the digit in each picture: a photo, scan or drawing of one digit, dark "
-        "ink on light paper or the reverse, of any size.",
+        help="read the digits in pictures",
+        description="Read the digits in each picture: a photo, scan or drawing of any size, dark "
+        "ink on light paper or the reverse, with one digit or several, lines from top to bottom, "
+        "each from left to right.",
         epilog="With --json: results, one entry a file in the order given, with file, digits (each "
         "with digit, probability, and box: left, top, right, bottom in pixels) and error. One bad "
         "file does not stop the others; the status is then 2.",
@@ -155,6 +157,21 @@ def _add_predict(commands: Any) -> None:
     _add_device(parser)
     _add_json(parser)
     parser.set_defaults(run=_predict)
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a checkpoint for programs without PyTorch",
+        description="Write a checkpoint as ONNX, or as the one file that the pad in the book's "
+        "pages reads (web: linear, mlp and small_cnn of at most 250 kB).",
+        epilog="With --json: file, format, model, bytes.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("--format", required=True, choices=["onnx", "web"], help="onnx or web")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    _add_json(parser)
+    parser.set_defaults(run=_export)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -332,7 +349,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     import torch
 
     from mnist_lab.batches import choose_device
-    from mnist_lab.handwriting import FoundDigit, HandwritingError, read_digit
+    from mnist_lab.handwriting import FoundDigit, HandwritingError, read_digits
 
     model, card = _load_reader(arguments.folder)
     device = choose_device(arguments.device)
@@ -354,7 +371,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     for file in arguments.images:
         digits, problem = [], None
         try:
-            digits = [read(read_digit(file))]
+            digits = [read(found) for found in read_digits(file)]
         except HandwritingError as error:
             problem = str(error)
             print(f"mnist_lab predict: {problem}", file=sys.stderr)
@@ -363,6 +380,26 @@ def _predict(arguments: argparse.Namespace) -> int:
             _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")
     _end(arguments, {"results": results})
     return 2 if any(entry["error"] for entry in results) else 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from mnist_lab.export import ExportError, export_onnx, export_web
+
+    model, card = _load_reader(arguments.folder)
+    out: Path = arguments.out
+    if not out.parent.is_dir():
+        raise ExportError(f"There is no folder {out.parent} to write {out.name} into.")
+    if out.is_dir():
+        raise ExportError(f"{out} is a folder; name a file.")
+    with redirect_stdout(sys.stderr):  # the exporter may talk
+        (export_onnx if arguments.format == "onnx" else export_web)(model, card, out)
+    size = out.stat().st_size
+    _say(f"{card.model} in {out}, {size / 1000:,.0f} kB")
+    _end(
+        arguments,
+        {"file": str(out), "format": arguments.format, "model": card.model, "bytes": size},
+    )
+    return 0
 
 
 def _load_reader(folder: Path) -> tuple[nn.Module, ModelCard]:

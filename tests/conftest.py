@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
 from mnist_lab.datasets import MNIST, DigitSet, load_mnist, split
+from tests.browsing import SITE, cannot_test, launched, served
 from tools.check_chapters import ONE_THREAD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ.update(ONE_THREAD | os.environ)  # for the kernels of the chapters, which nbval starts
 
@@ -24,6 +31,28 @@ def small_sets(mnist: MNIST) -> tuple[DigitSet, DigitSet]:
     """1,000 digits to train on and 500 to validate on, both from the training part."""
     train, validation = split(mnist.train.subset(np.arange(1_500)), seed=0, validation=500)
     return train, validation
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """Where the built site is."""
+    if not (SITE / "index.html").is_file():
+        cannot_test("The site is not built: run make book first.")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served on this machine."""
+    with served(site) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,9 @@ class TestWhole:
         assert Augmentation().changes_nothing
         assert Augmentation()(pixels, generator()) is pixels
 
-    @pytest.mark.parametrize("name", ["rotate", "shift", "scale", "shear", "elastic_strength"])
+    @pytest.mark.parametrize(
+        "name", ["rotate", "shift", "scale", "shear", "elastic_strength", "stroke"]
+    )
     def test_each_range_switches_its_change_on(self, name: str, pixels: Tensor) -> None:
         augment = Augmentation(**{name: 0.5})
         assert not augment.changes_nothing
@@ -117,6 +119,7 @@ class TestWhole:
         "wrong",
         [
             {"rotate": -1},
+            {"stroke": 1.5},
             {"shift": -0.1},
             {"scale": -0.1},
             {"scale": 1.0},
@@ -257,6 +260,39 @@ class TestElastic:
         assert float(field.abs().max()) > 0.5
         for axis in (2, 3):
             assert float(field.diff(dim=axis).abs().max()) < 0.5 * float(field.abs().max())
+
+
+class TestStroke:
+    def line(self) -> Tensor:
+        """A line three pixels wide."""
+        images = torch.zeros(1, 1, 28, 28)
+        images[..., 8:20, 12:15] = 255
+        return images
+
+    @pytest.mark.parametrize(("draw", "width"), [(1, 5), (0.5, 4), (0, 3), (-0.5, 2), (-1, 1)])
+    def test_a_line_gains_or_loses_on_both_sides(
+        self, draw: float, width: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            augmentation.torch, "rand", lambda count, **_: torch.full((count,), (draw + 1) / 2)
+        )
+        (changed,) = Augmentation(stroke=1)(self.line(), generator())
+        assert float(changed[0, 14].sum() / 255) == pytest.approx(width, abs=1e-4)
+        assert float(changed[0, 14, 13]) == 255  # in the middle it is as dark as before
+
+    def test_goes_both_ways_and_differs_between_images(self, pixels: Tensor) -> None:
+        changed = Augmentation(stroke=0.5)(pixels, generator())
+        gain = changed.sum((1, 2, 3)) - pixels.sum((1, 2, 3))
+        assert (gain > 0).any()
+        assert (gain < 0).any()
+        assert float(changed.min()) >= 0
+        assert float(changed.max()) <= 255
+
+    def test_a_piece_of_a_batch_is_changed_as_in_the_whole(self, pixels: Tensor) -> None:
+        augment = Augmentation(stroke=0.7)
+        whole = augment(pixels, generator())
+        piece = augment(pixels[8:20], generator(), (8, len(pixels)))
+        assert torch.equal(piece, whole[8:20])
 
 
 def test_images_that_are_not_square_keep_their_shape() -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ sys.path.insert(0, str(BOOK / "_ext"))
 pytest.importorskip("sphinx", reason="The book's tools are not installed (the extra 'book').")
 
 import alt_text  # noqa: E402
+import digit_pad  # noqa: E402
 import measured  # noqa: E402
 import package_reference  # noqa: E402
+from sphinx.errors import ExtensionError  # noqa: E402
 
 
 @pytest.fixture
@@ -83,3 +86,22 @@ def test_every_public_module_is_in_the_package_reference() -> None:
     modules = [path.stem for path in package.glob("*.py") if not path.stem.startswith("_")]
     missing = [name for name in modules if f".. automodule:: mnist_lab.{name}\n" not in page]
     assert missing == []
+
+
+def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -> None:
+    class App:
+        class builder:  # noqa: N801
+            format = "html"
+
+        class config:  # noqa: N801
+            digit_pad_weights = "_build/none.safetensors"
+
+        srcdir = outdir = str(tmp_path)
+
+    with pytest.raises(ExtensionError, match=r"make book.*book\.recogniser _build/none"):
+        digit_pad.write_script(App)
+    (tmp_path / "_build").mkdir()
+    (tmp_path / "_build" / "none.safetensors").write_bytes(b"weights")
+    (tmp_path / "_build" / "digits.png").write_bytes(b"digits")
+    digit_pad.write_script(App)
+    assert b64encode(b"weights").decode() in (tmp_path / "_static" / "digit-pad.js").read_text()

@@ -35,6 +35,7 @@ OPTIONS = {
     "pretrain": {"--epochs", "--mask-share", "--seed", "--device", "--out", "--resume", "--json"},
     "evaluate": {"--data", "--device", "--json"},
     "predict": {"--device", "--json"},
+    "export": {"--format", "--out", "--json"},
 }
 
 
@@ -140,6 +141,7 @@ class TestUsage:
             "pretrain": ("masked_loss", "seconds", "parameters", "epochs", "device", "seed"),
             "evaluate": ("accuracy", "loss", "n."),
             "predict": ("results", "file", "digits", "probability", "box", "error"),
+            "export": ("file", "format", "model", "bytes"),
         }[command]:
             assert key in out
 
@@ -184,6 +186,10 @@ class TestUsage:
             "predict",
             "predict nowhere",
             "predict nowhere seven.png",
+            "export nowhere",
+            "export nowhere --format web",
+            "export nowhere --format pickle --out model",
+            "export nowhere --format onnx --out model.onnx",
         ],
     )
     def test_bad_usage_is_one_sentence_and_status_2(
@@ -672,6 +678,17 @@ class TestPredict:
             assert words in error
         assert err.splitlines() == [f"mnist_lab predict: {error}" for error in errors]
         assert results[1]["digits"] == results[6]["digits"]
+
+    def test_several_digits_in_one_picture_come_in_reading_order(
+        self, mnist: MNIST, reader: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = [np.concatenate(list(mnist.test.images[start : start + 3]), 1) for start in (0, 3)]
+        path = picture(tmp_path / "six.png", np.concatenate(rows))
+        _, out, _ = run(capsys, "predict", reader, path, "--json")
+        (entry,) = last_line(out)["results"]
+        assert [digit["digit"] for digit in entry["digits"]] == mnist.test.labels[:6].tolist()
+        middles = [sum(digit["box"][::2]) / 2 for digit in entry["digits"]]
+        assert middles == pytest.approx([37, 112, 187] * 2, abs=20)
 
     def test_without_json_there_is_a_line_a_digit(
         self, mnist: MNIST, reader: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

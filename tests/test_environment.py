@@ -80,7 +80,7 @@ class TestPyproject:
             assert {part.operator for part in core()[name].specifier} == {">="}
 
     def test_book_and_test_tools_are_extras(self) -> None:
-        assert set(extras()) == {"lab", "book", "test", "write"}
+        assert set(extras()) == {"lab", "book", "test", "write", "export"}
         heavy = {"jupyter-book", "jupyterlab", "pytest", "nbval", "playwright", "ruff", "mypy"}
         assert not heavy & core().keys()
         named = {requirement.name for group in extras().values() for requirement in group}

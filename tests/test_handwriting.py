@@ -6,7 +6,9 @@ import io
 import random
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,17 @@ from mnist_lab import handwriting
 from mnist_lab.datasets import MNIST, load_image_folder
 from mnist_lab.handwriting import (
     HandwritingError,
+    draw_strokes,
     find_digit,
+    find_digits,
     fit_like_mnist,
+    measure_stroke_width,
+    normalise_stroke_width,
     read_digit,
     read_digit_image,
+    read_digits,
 )
+from tests.drawings import DIGITS, drawings
 
 # Mean absolute difference to the original, as a share of the grey range. Two different digits of
 # MNIST differ by 0.16; a digit laid one pixel aside differs from itself by 0.06; enlarged ten times
@@ -43,7 +51,10 @@ def enlarge(image: Grey, times: int = 10) -> Grey:
 
 @pytest.fixture(scope="module")
 def originals(mnist: MNIST) -> Grey:
-    return mnist.test.images[:60]
+    """Digits whose strokes have MNIST's ordinary width, which is not changed."""
+    low, high = handwriting.STROKE_WIDTH
+    widths = [measure_stroke_width(_cropped(image)) for image in mnist.test.images[:200]]
+    return mnist.test.images[:200][(np.array(widths) > low) & (np.array(widths) < high)][:60]
 
 
 def ink_on_paper(image: Grey) -> Image.Image:
@@ -227,7 +238,8 @@ class TestShapes:
         dash = np.full((50, 900), 255, np.uint8)
         dash[25, 20:880] = 0
         image = find_digit(dash).image
-        assert (image.any(0).sum(), image.any(1).sum()) == (20, 1)
+        # A line of a fiftieth of its length is drawn as wide as MNIST's strokes are.
+        assert (image.any(0).sum(), image.any(1).sum()) == (20, 2)
         dot = np.full((50, 50), 255, np.uint8)
         dot[20, 30] = 0
         assert find_digit(dot).image.max() > 200
@@ -345,3 +357,240 @@ class TestRefusal:
                 except HandwritingError:  # anything else fails the test
                     refused += 1
         assert refused > 5
+
+
+class TestStrokes:
+    def test_size_and_place_on_the_pad_do_not_matter(self) -> None:
+        plain = {digit: draw_strokes(strokes) for digit, strokes in DIGITS.items()}
+        for digit, name, strokes in drawings():
+            if "lean" not in name and name not in ("tiny", "large"):
+                assert difference(draw_strokes(strokes), plain[digit]) < 0.003
+
+    def test_the_digit_fills_the_box_and_its_centre_of_mass_is_mnists(self) -> None:
+        for strokes in DIGITS.values():
+            image = draw_strokes(strokes)
+            rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+            assert max(np.ptp(rows), np.ptp(columns)) + 1 == handwriting.DIGIT_BOX
+            share = image / image.sum(dtype=float)
+            assert abs(share.sum(1) @ np.arange(28) - 14) <= 0.5
+            assert abs(share.sum(0) @ np.arange(28) - 14) <= 0.5
+
+    def test_lines_are_as_dark_and_as_wide_as_mnists(self, mnist: MNIST) -> None:
+        drawn = np.mean([draw_strokes(strokes).mean() for strokes in DIGITS.values()])
+        assert drawn == pytest.approx(mnist.train.images.mean(), rel=0.1)
+
+    def test_points_on_the_way_change_nothing_and_pressure_is_left_aside(self) -> None:
+        straight = draw_strokes([[(0, 0), (3, 10)]])
+        assert np.array_equal(draw_strokes([[(0, 0), (1.5, 5), (3, 10)]]), straight)
+        assert np.array_equal(draw_strokes([[(0, 0, 0.2), (3, 10, 0.9)]]), straight)
+
+    def test_a_dot_is_a_dot(self) -> None:
+        image = draw_strokes([[(4, 4)]])
+        assert image[14, 14] == 255
+        assert np.array_equal(image[1:, 1:], image[1:, 1:].T)
+
+    def test_strokes_without_points_do_not_count(self) -> None:
+        drawn = draw_strokes([[], [(0, 0), (0, 9)], []])
+        assert np.array_equal(drawn, draw_strokes([[(0, 0), (0, 9)]]))
+
+    @pytest.mark.parametrize(
+        "strokes",
+        [
+            [],
+            [[]],
+            [[(1,)]],
+            [[(0, 0), (float("nan"), 1)]],
+            [[(0, float("inf"))]],
+            [[(-1e300, 0), (1e300, 0)]],
+            [["ab"]],
+            [3],
+        ],
+    )
+    def test_what_is_no_stroke_is_refused(self, strokes: list[list[tuple[float, float]]]) -> None:
+        with pytest.raises(HandwritingError, match=r"\.$"):
+            draw_strokes(strokes)
+
+
+# --- Pages of several digits ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    """A made-up photo: MNIST's digits in lines, and what a camera and paper add to them."""
+
+    grey: Grey
+    indices: list[int]  # of the digits, in reading order
+    boxes: list[tuple[int, int, int, int]]  # of their ink
+
+
+def make_page(
+    digits: Grey, rows: int, columns: int, *, shadow: bool = False, ruled: bool = False,
+    noise: float = 0.0, slope: float = 0.0, white_on_black: bool = False, seed: int = 0,
+) -> Page:  # fmt: skip
+    """Lay `rows * columns` of the digits on paper, each three times as large."""
+    generator = np.random.default_rng(seed)
+    cell, rim = 84, 40
+    height, width = rows * cell + 2 * rim, columns * cell + 2 * rim
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    light = np.ones((height, width))
+    if shadow:  # light from the left, and the edge of a hand's shadow across the page
+        light = 1 - 0.4 * x + 0.1 * y * y
+        light[y + 0.3 * x > 0.8] -= 0.2
+    paper = np.full((height, width), 0.85)
+    if ruled:
+        for start in range(rim, height, cell // 2):
+            line = start + np.round(np.arange(width) * np.tan(np.radians(1))).astype(int)
+            for thickness in (0, 1):
+                inside = line + thickness < height
+                paper[line[inside] + thickness, np.flatnonzero(inside)] = 0.6
+    ink = np.zeros((height, width))
+    indices, boxes = [], []
+    for row in range(rows):
+        for column in range(columns):
+            index = int(generator.integers(len(digits)))
+            large = enlarge(digits[index], 3) / 255
+            top = rim + row * cell + int(generator.integers(-8, 8)) + round(slope * column * cell)
+            left = rim + column * cell + int(generator.integers(-3, 3))
+            place = ink[top : top + cell, left : left + cell]
+            np.maximum(place, large, out=place)
+            dark = large > 0.4
+            if not dark.any():
+                continue
+            down, across = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
+            indices.append(index)
+            boxes.append(
+                (left + across[0], top + down[0], left + across[-1] + 1, top + down[-1] + 1)
+            )
+    values = 255 * light * (paper * (1 - ink) + 0.15 * ink)
+    if white_on_black:
+        values = 255 - values
+    grey = (values + generator.normal(0, noise, values.shape)).clip(0, 255).astype(np.uint8)
+    return Page(grey, indices, boxes)
+
+
+@pytest.fixture(scope="module")
+def many(mnist: MNIST) -> Grey:
+    return mnist.train.images[:500]
+
+
+PAPERS: dict[str, dict[str, Any]] = {
+    "clean": {},
+    "white on black": {"white_on_black": True},
+    "shadow": {"shadow": True, "noise": 4},
+    "ruled": {"ruled": True, "noise": 3},
+    "shadow on ruled paper": {"shadow": True, "ruled": True, "noise": 4},
+    "lines that climb": {"slope": -0.06},
+}
+
+
+class TestPages:
+    @pytest.mark.parametrize("paper", PAPERS)
+    def test_every_digit_is_found_in_reading_order(self, paper: str, many: Grey) -> None:
+        right = 0
+        for seed in range(3):
+            page = make_page(many, 3, 6, seed=seed, **PAPERS[paper])
+            found = find_digits(page.grey)
+            if len(found) != len(page.boxes):
+                continue
+            right += 1
+            off = np.abs(np.array([digit.box for digit in found]) - page.boxes).max(axis=1)
+            assert np.mean(off <= 6) > 0.9  # here and there MNIST has a speck beside a digit
+            for digit, index in zip(found, page.indices, strict=True):
+                assert difference(digit.image, many[index]) < 0.13
+        assert right >= 2, "a page of 18 may hold one that touches its neighbour"
+
+    def test_one_digit_is_one_digit(self, many: Grey) -> None:
+        """MNIST has broken strokes and very wide digits; both were once taken for two."""
+        counts = [len(find_digits(255 - enlarge(image, 5))) for image in many[:200]]
+        assert np.mean(np.array(counts) == 1) >= 0.985
+
+    def test_digits_that_touch_are_cut_apart(self, mnist: MNIST) -> None:
+        """Two noughts, pushed together until their ink meets."""
+        noughts = mnist.train.images[mnist.train.labels == 0][:20]
+        cut = 0
+        for one, other in zip(noughts[::2], noughts[1::2], strict=True):
+            halves = [_cropped(enlarge(image, 4)) for image in (one, other)]
+            height = max(len(half) for half in halves)
+            tall = [np.pad(half, ((height - len(half), 0), (0, 0))) for half in halves]
+            joined = np.concatenate([tall[0], tall[1][:, 2:]], axis=1)
+            page = np.pad(joined, 30)
+            if page.shape[1] - 60 > 1.6 * height:
+                cut += len(find_digits(255 - page)) == 2
+            else:
+                cut += 1
+        assert cut >= 8
+
+    def test_the_bar_of_a_five_belongs_to_it(self) -> None:
+        page = Image.new("L", (300, 300), "white")
+        draw = ImageDraw.Draw(page)
+        draw.line((120, 60, 200, 55), "black", 10)
+        draw.line((118, 72, 112, 130), "black", 10)
+        draw.arc((80, 120, 190, 230), 230, 150, "black", 10)
+        (found,) = find_digits(np.asarray(page))
+        assert found.box[1] <= 58
+
+    def test_specks_are_no_digits(self, many: Grey) -> None:
+        page = make_page(many, 1, 4, seed=3)
+        grey = page.grey.copy()
+        grey[10:14, 10:14] = 0
+        grey[-12:-8, 200:205] = 0
+        assert len(find_digits(grey)) == len(page.boxes)
+
+    def test_a_file_gives_the_same(self, many: Grey, tmp_path: Path) -> None:
+        page = make_page(many, 2, 3)
+        Image.fromarray(page.grey).save(tmp_path / "page.png")
+        expected = [digit.box for digit in find_digits(page.grey)]
+        assert [digit.box for digit in read_digits(tmp_path / "page.png")] == expected
+
+    def test_paper_with_nothing_but_lines(self, many: Grey) -> None:
+        paper = make_page(np.zeros_like(many), 3, 6, ruled=True).grey
+        with pytest.raises(HandwritingError, match="only ruled lines"):
+            find_digits(paper)
+
+    def test_a_bar_in_a_tight_crop_is_no_ruled_line(self, mnist: MNIST) -> None:
+        seven = mnist.train.images[mnist.train.labels == 7][0]
+        crop = np.pad(_cropped(enlarge(seven, 10)), 3)
+        assert difference(find_digit(255 - crop).image, seven) < CLOSE
+
+
+def _cropped(image: Grey) -> Grey:
+    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+class TestStrokeWidth:
+    @pytest.mark.parametrize("pen", [4, 8, 12, 20, 30])
+    def test_is_measured_in_pixels_of_the_result(self, pen: int) -> None:
+        page = Image.new("L", (240, 240))
+        ImageDraw.Draw(page).line((40, 20, 40, 220), "white", pen)
+        digit = _cropped(np.asarray(page))
+        assert measure_stroke_width(digit) == pytest.approx(pen * 20 / len(digit), abs=0.3)
+
+    @pytest.mark.parametrize("pen", [3, 6, 36, 50])
+    def test_thin_and_thick_pens_come_to_mnists_width(self, pen: int) -> None:
+        page = Image.new("L", (300, 300))
+        ImageDraw.Draw(page).ellipse((60, 40, 240, 260), outline="white", width=pen)
+        before = _cropped(np.asarray(page))
+        after = normalise_stroke_width(before)
+        low, high = handwriting.STROKE_WIDTH
+        assert not low <= measure_stroke_width(before) <= high
+        assert low - 0.3 <= measure_stroke_width(after) <= high + 0.3
+
+    def test_an_ordinary_stroke_stays_as_it_is(self) -> None:
+        page = Image.new("L", (300, 300))
+        ImageDraw.Draw(page).ellipse((60, 40, 240, 260), outline="white", width=25)
+        digit = _cropped(np.asarray(page))
+        assert normalise_stroke_width(digit) is digit
+
+    def test_fine_strokes_beside_thick_ones_survive(self) -> None:
+        page = Image.new("L", (300, 300))
+        draw = ImageDraw.Draw(page)
+        draw.line((100, 20, 100, 280), "white", 60)
+        draw.line((100, 150, 280, 150), "white", 12)
+        after = normalise_stroke_width(_cropped(np.asarray(page)))
+        assert after[:, -3:].any()
+
+    def test_the_middle_half_of_mnist_lies_within_the_bounds(self, mnist: MNIST) -> None:
+        widths = [measure_stroke_width(_cropped(image)) for image in mnist.train.images[:500]]
+        low, high = np.percentile(widths, [25, 75])
+        assert pytest.approx((low, high), abs=0.25) == handwriting.STROKE_WIDTH

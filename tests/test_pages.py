@@ -1,40 +1,24 @@
 """The built pages, in a real browser: what a reader would meet, served and opened from disk.
 
 Each page is opened once through each of the two doors and looked at there; the tests ask what was
-seen. They need the site (`make book`) and a Chromium of the system. Where either is missing they
-are skipped with a plain message, and in CI (the environment variable CI is set) they fail.
+seen. What they need is in browsing.py.
 """
 
 from __future__ import annotations
 
 import functools
-import os
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    Locator,
-    Page,
-    Route,
-    ViewportSize,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, Locator, Page
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-DESK = ViewportSize(width=1400, height=900)
-PHONE = ViewportSize(width=390, height=844)
+from tests.browsing import DESK, PHONE, SITE, Trouble, both_doors, opened, watch
+
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
@@ -50,92 +34,6 @@ def page_names() -> list[str]:
 
 
 PAGES = page_names()
-DOORS = ("served", "from disk")
-
-
-# --- What the tests stand on ---------------------------------------------------------------------
-
-
-def cannot_test(reason: str) -> NoReturn:
-    """Skip with a reason, but fail in CI, where nothing may go untested."""
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def site() -> Path:
-    if not (SITE / "index.html").is_file():
-        cannot_test("The site is not built: run make book first.")
-    return SITE
-
-
-@pytest.fixture(scope="session")
-def browser(site: Path) -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        cannot_test("There is no Chromium on this machine, so the pages go untested.")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
-        yield browser
-        browser.close()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files and keeps no log."""
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="session")
-def address(site: Path) -> Iterator[str]:
-    """Where the site is served on this machine."""
-    handler = functools.partial(QuietHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@dataclass
-class Trouble:
-    """What went wrong while a page was open."""
-
-    errors: list[str] = field(default_factory=list)
-    other_hosts: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-
-def watch(context: BrowserContext, address: str) -> tuple[Page, Trouble]:
-    """Open an empty page that lets no request leave this machine, and notes every attempt."""
-    trouble = Trouble()
-
-    def at_the_gate(route: Route) -> None:
-        url = route.request.url
-        if url.startswith((address, "file:", "data:", "blob:")):
-            route.continue_()
-        else:
-            trouble.other_hosts.append(url)
-            route.abort()
-
-    page = context.new_page()
-    page.route("**/*", at_the_gate)
-    page.on("websocket", lambda socket: trouble.other_hosts.append(socket.url))
-    page.on("pageerror", lambda error: trouble.errors.append(str(error)))
-    page.on(
-        "console",
-        lambda message: trouble.errors.append(message.text) if message.type == "error" else None,
-    )
-    page.on("requestfailed", lambda request: trouble.missing.append(request.url))
-    page.on(
-        "response",
-        lambda answer: trouble.missing.append(answer.url) if answer.status >= 400 else None,
-    )
-    return page, trouble
 
 
 # --- Looking at a page ---------------------------------------------------------------------------
@@ -291,7 +189,6 @@ def seen(browser: Browser, address: str) -> Look:
 
 
 every_page = pytest.mark.parametrize("name", PAGES)
-both_doors = pytest.mark.parametrize("door", DOORS)
 
 
 # --- Every page ----------------------------------------------------------------------------------
@@ -386,18 +283,6 @@ def test_search_finds_a_word(browser: Browser, address: str, door: str) -> None:
 # --- What answers the reader without a kernel ----------------------------------------------------
 
 CHAPTER = "notebooks/ch03_derive_backpropagation.html"
-
-
-@contextmanager
-def opened(
-    browser: Browser, address: str, door: str, name: str, **options: Any
-) -> Iterator[tuple[Page, Trouble]]:
-    """Open a page through one of the doors, and expect no trouble at the end."""
-    with browser.new_context(viewport=DESK, **options) as context:
-        page, trouble = watch(context, address)
-        page.goto(f"{address}/{name}" if door == "served" else (SITE / name).as_uri())
-        yield page, trouble
-    assert trouble == Trouble()
 
 
 def shown(frames: Locator) -> list[str]:

@@ -5,7 +5,8 @@
 It writes a_sheet_of_digits.png beside this file, which is committed, as README.md shows it too:
 the first sixty digits of the training part, as ink on paper. Nothing is trained: where the most
 similar of the next 1,000 digits, pixel for pixel, is a different digit, a red pen marks the place,
-and the look-alike's label is pencilled beside it in blue.
+and the look-alike's label is pencilled beside it in blue. And it writes the_pad.png, which stands
+where the drawing pad would be for readers without scripts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_lab.datasets import DigitSet, load_mnist
+from mnist_lab.handwriting import draw_strokes
 
 PAPER = (0xFB, 0xFA, 0xF7)
 INK = (0x1D, 0x24, 0x40)
@@ -87,6 +89,11 @@ def draw_sheet(target: Path) -> None:
             x + 16, y - 13, guess, color=BLUE_PENCIL, fontsize=24, weight="bold", style="italic",
             ha="center", va="center",
         )  # fmt: skip
+    write_picture(figure, target)
+
+
+def write_picture(figure: Figure, target: Path) -> None:
+    """Write a figure as a PNG of 96 colours."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=100, facecolor=np.array(PAPER) / 255)
     picture = Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE)
@@ -95,5 +102,47 @@ def draw_sheet(target: Path) -> None:
     temporary.replace(target)
 
 
+def three() -> NDArray[np.float64]:
+    """Return a three in one stroke: points (n, 2) from 0 to 1, y downwards."""
+    upper, lower = np.radians(np.linspace(-150, 80, 40)), np.radians(np.linspace(-80, 150, 40))
+    above = np.stack([0.51 + 0.19 * np.cos(upper), 0.31 + 0.16 * np.sin(upper)], 1)
+    below = np.stack([0.51 + 0.22 * np.cos(lower), 0.65 + 0.19 * np.sin(lower)], 1)
+    return np.concatenate([above, below])
+
+
+def draw_pad(target: Path) -> None:
+    """Write a picture of the pad: a drawing on squared paper, its 28x28 pixels, what was read."""
+    stroke = three()
+    figure = Figure(figsize=(14, 5.6))
+    paper = figure.add_axes((0.01, 0.04, 0.37, 0.92))
+    for place in np.linspace(0, 1, 15):
+        paper.plot([place, place], [0, 1], color=BLUE_PENCIL, alpha=0.16, linewidth=1.5)
+        paper.plot([0, 1], [place, place], color=BLUE_PENCIL, alpha=0.16, linewidth=1.5)
+    paper.plot([0.115, 0.115], [0, 1], color=RED_PEN, alpha=0.45, linewidth=2)
+    paper.plot(
+        *stroke.T, color=np.array(INK) / 255, linewidth=19, solid_capstyle="round",
+        solid_joinstyle="round",
+    )  # fmt: skip
+    pixels = figure.add_axes((0.435, 0.2, 0.24, 0.6))
+    pixels.imshow(ink_on_paper(draw_strokes([stroke.tolist()])), extent=(0, 1, 1, 0))
+    for axes in (paper, pixels):
+        axes.set_xlim(0, 1)
+        axes.set_ylim(1, 0)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_color("#dcd7cb")
+    figure.text(
+        0.84, 0.47, "3", color=BLUE_PENCIL, fontsize=190, style="italic", family="serif",
+        ha="center", va="center",
+    )  # fmt: skip
+    for left in (0.407, 0.71):
+        figure.text(
+            left, 0.5, "\N{RIGHTWARDS ARROW}", color=RED_PEN, fontsize=44, ha="center", va="center"
+        )
+    write_picture(figure, target)
+
+
 if __name__ == "__main__":
     draw_sheet(Path(__file__).with_name("a_sheet_of_digits.png"))
+    draw_pad(Path(__file__).with_name("the_pad.png"))

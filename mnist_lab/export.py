@@ -1,0 +1,138 @@
+"""Models for programs without PyTorch: ONNX, and the one file that the book's pages read.
+
+    export_onnx(model, card, "digits.onnx")     # onnxruntime and most other programs
+    export_web(model, card, "digits.safetensors")   # the pad in the page: drop the file on it
+
+Both take normalised images, float32 (n, 1, 28, 28), and carry the model card, which says how to
+normalise. The page computes in JavaScript that was written for the book (`widgets/static`), so it
+knows only the networks in `WEB_MODELS`.
+
+Sources: https://onnx.ai, https://huggingface.co/docs/safetensors
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from mnist_lab.checkpoints import ModelCard
+from mnist_lab.files import write_atomically
+from mnist_lab.models import build_model
+
+# What the page's forward pass can compute (widgets/static/forward.js).
+WEB_MODELS = ("linear", "mlp", "small_cnn")
+WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
+WEB_FORMAT = "mnist-lab web 1"
+
+
+class ExportError(ValueError):
+    """A model that cannot be written in the form that was asked for; one sentence."""
+
+
+def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
+    """Write a model as ONNX: input "images" (n, 1, height, width), output "logits" (n, classes).
+
+    The number of images is free. The card is in the file's metadata under "card", as JSON.
+
+    Raises
+    ------
+    ExportError
+        If the packages for it are missing, or the model has a part that ONNX cannot say.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"ONNX needs {' and '.join(missing)}: install them with pip install "
+            f"{' '.join(missing)}."
+        )
+    with warnings.catch_warnings():  # the exporter warns of its own future
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                _on_cpu(model),
+                (torch.zeros(2, 1, *card.input_size),),  # of one image it would make a constant
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("count")},),
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # it raises what its many parts raise
+            reason = str(error).strip().partition("\n")[0]
+            raise ExportError(f"{card.model} cannot be written as ONNX: {reason}") from error
+    assert program is not None
+    proto: Any = program.model_proto
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "card", _card_text(card)
+    write_atomically(path, proto.SerializeToString())
+
+
+def export_web(model: nn.Module, card: ModelCard, path: str | Path) -> None:
+    """Write the file that the page reads: float32 weights as safetensors, the card in its header.
+
+    Raises
+    ------
+    ExportError
+        If the page does not know this architecture, or the file would have more than 250 kB.
+    """
+    write_atomically(path, web_bytes(model, card))
+
+
+def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
+    """Return what `export_web` writes."""
+    if card.model not in WEB_MODELS:
+        known = ", ".join(WEB_MODELS)
+        raise ExportError(
+            f"The page cannot compute {card.model!r}: its JavaScript knows {known}; ONNX takes "
+            f"any model."
+        )
+    if tuple(card.input_size) != (28, 28):
+        raise ExportError(
+            f"The page draws images of 28x28 pixels; this model takes "
+            f"{card.input_size[0]}x{card.input_size[1]}."
+        )
+    plain = build_model(card.model, **card.arguments).state_dict()
+    if {name: tensor.shape for name, tensor in plain.items()} != {
+        name: tensor.shape for name, tensor in model.state_dict().items()
+    }:
+        raise ExportError(
+            f"The page knows only a plain {card.model}: this one has been changed (merge adapters "
+            f"into its weights first)."
+        )
+    tensors = {
+        name: tensor.float().contiguous()
+        for name, tensor in _on_cpu(model).state_dict().items()
+        if tensor.is_floating_point()  # batch norm also counts its batches, which nobody needs
+    }
+    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if broken:
+        raise ExportError(f"{broken[0]} holds numbers that are not finite, so nothing would work.")
+    metadata = {"format": WEB_FORMAT, "card": _card_text(card)}
+    content = safetensors.torch.save(tensors, metadata)
+    if len(content) > WEB_LIMIT:
+        raise ExportError(
+            f"This {card.model} takes {len(content) / 1000:,.0f} kB, and a page loads at most "
+            f"{WEB_LIMIT // 1000} kB: train a narrower one (small_cnn of width 24 fits)."
+        )
+    return content
+
+
+def _on_cpu(model: nn.Module) -> nn.Module:
+    """Return the model on the CPU and in eval mode: a copy if it is not so already."""
+    first = next(model.parameters(), None)
+    if not model.training and (first is None or first.device.type == "cpu"):
+        return model
+    return copy.deepcopy(model).cpu().eval()
+
+
+def _card_text(card: ModelCard) -> str:
+    """Return the card as JSON, without how the model was trained: that may be long."""
+    return json.dumps(card.to_json() | {"training": {}}, allow_nan=False)

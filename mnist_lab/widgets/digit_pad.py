@@ -1,0 +1,163 @@
+"""The pad in a notebook: draw a digit, and a model in Python reads it.
+
+    pad = DigitPad(model)           # or DigitPad("runs/standard"), the folder of a checkpoint
+    pad                             # shows it; draw
+    pad.image                       # uint8 (28, 28): the drawing as MNIST would have it
+    pad.label_and_keep(7)           # keep it as an example, and clear the sheet
+    pad.save_examples("mine.npz")   # for `python -m mnist_lab evaluate DIR --data mine.npz`
+
+It works wherever anywidget does: JupyterLab, Notebook 7, VS Code, Colab.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import NDArray
+from torch import nn
+
+from mnist_lab.batches import MNIST_NORMALISATION, Normalisation
+from mnist_lab.checkpoints import load_checkpoint
+from mnist_lab.datasets import DIGIT_NAMES, DigitSet, load_npz, save_npz
+from mnist_lab.handwriting import HandwritingError, draw_strokes
+from mnist_lab.widgets.linking import link_notebook
+
+SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
+FARTHEST = 100  # a point that lies farther away was never drawn
+
+
+class DigitPad(anywidget.AnyWidget):
+    """A sheet to draw on, read by `model` as you draw.
+
+    Parameters
+    ----------
+    model : nn.Module, or the folder of a checkpoint
+        Takes (n, 1, 28, 28) and returns logits (n, classes). A folder's card says how its model
+        normalises and what its classes are called. None: a pad that only draws.
+    normalisation : Normalisation
+    class_names : tuple of str
+
+    Attributes
+    ----------
+    strokes : list of list of [x, y]
+        What is on the sheet; x and y from 0 to 1, y downwards. Set it, and it is drawn.
+    probabilities : list of float
+        Of each class; empty while there is nothing to read.
+    """
+
+    _esm = link_notebook()
+    strokes: Any = traitlets.List().tag(sync=True)
+    probabilities: Any = traitlets.List().tag(sync=True)
+    class_names: Any = traitlets.List().tag(sync=True)
+
+    def __init__(
+        self,
+        model: nn.Module | str | Path | None = None,
+        *,
+        normalisation: Normalisation = MNIST_NORMALISATION,
+        class_names: tuple[str, ...] = DIGIT_NAMES,
+    ) -> None:
+        if isinstance(model, str | Path):
+            model, card = load_checkpoint(model)
+            normalisation, class_names = card.normalisation, card.class_names
+        self.model = model
+        self.normalisation = normalisation
+        self._images: list[NDArray[np.uint8]] = []
+        self._labels: list[int] = []
+        super().__init__(class_names=list(class_names))
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The drawing as uint8 (28, 28), ink on 0; all 0 while the sheet is empty."""
+        points = np.array([point for stroke in self.strokes for point in stroke]).reshape(-1, 2)
+        if len(points) == 0 or np.ptp(points, axis=0).max() < SMALLEST:
+            return np.zeros((28, 28), np.uint8)
+        return draw_strokes(self.strokes)
+
+    @traitlets.validate("strokes")
+    def _check_strokes(self, proposal: dict[str, Any]) -> list[list[list[float]]]:
+        """Take strokes of finite points; say in one sentence what is none."""
+        try:
+            checked = [[[float(x), float(y)] for x, y in stroke] for stroke in proposal["value"]]
+        except (TypeError, ValueError) as error:
+            raise traitlets.TraitError("Strokes are lists of points [x, y].") from error
+        values = [value for stroke in checked for point in stroke for value in point]
+        if not all(abs(value) <= FARTHEST for value in values):  # nor NaN
+            raise traitlets.TraitError(f"Points lie between 0 and 1, and never beyond {FARTHEST}.")
+        return checked
+
+    @traitlets.observe("strokes")
+    def _read(self, _: Any = None) -> None:
+        image = self.image
+        self.probabilities = self.predict(image).tolist() if image.any() and self.model else []
+
+    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the model's probabilities (classes,) for one image, uint8 (28, 28)."""
+        if self.model is None:
+            raise ValueError("This pad has no model: make it with DigitPad(model).")
+        parameter = next(self.model.parameters(), torch.empty(0))
+        modes = {part: part.training for part in self.model.modules()}
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                pixels = torch.from_numpy(image)[None, None].to(parameter.device)
+                logits = self.model(self.normalisation(pixels))[0].double().cpu()
+        finally:
+            for part, training in modes.items():  # a model in training goes on as it was
+                part.training = training
+        return logits.softmax(0).numpy()
+
+    def clear(self) -> None:
+        """Take an empty sheet."""
+        self.strokes = []
+
+    # --- Examples of your own ---------------------------------------------------------------------
+
+    def label_and_keep(self, label: int | str) -> int:
+        """Keep the drawing as an example of `label`, clear the sheet; return how many are kept.
+
+        Raises
+        ------
+        HandwritingError
+            If nothing has been drawn.
+        ValueError
+            If there is no such class.
+        """
+        if str(label) not in self.class_names:
+            known = ", ".join(self.class_names)
+            raise ValueError(f"There is no class {label!r}; there are {known}.")
+        image = self.image
+        if not image.any():
+            raise HandwritingError("Nothing has been drawn, so there is nothing to keep.")
+        self._images.append(image)
+        self._labels.append(self.class_names.index(str(label)))
+        self.clear()
+        return len(self._labels)
+
+    @property
+    def examples(self) -> DigitSet:
+        """What has been kept, in that order."""
+        images = np.array(self._images, np.uint8).reshape(-1, 28, 28)
+        return DigitSet(
+            images,
+            np.array(self._labels, np.int64),
+            class_names=tuple(self.class_names),
+        )
+
+    def save_examples(self, path: str | Path) -> None:
+        """Write what has been kept as an .npz that `datasets.load_npz` reads."""
+        save_npz(path, self.examples)
+
+    def load_examples(self, path: str | Path) -> int:
+        """Add the examples of a file that `save_examples` wrote; return how many are kept now."""
+        digits = load_npz(path)
+        if digits.images.shape[1:] != (28, 28) or digits.class_names != tuple(self.class_names):
+            raise ValueError(f"{path} holds examples of other classes or of another size.")
+        self._images.extend(digits.images)
+        self._labels.extend(digits.labels.tolist())
+        return len(self._labels)

@@ -1,0 +1,105 @@
+"""Link the JavaScript modules into one text: for pages, and for notebooks.
+
+    link_page(weights, digits)  # a classic script that brings <digit-pad> to life
+    link_notebook()             # an ES module for anywidget
+
+A page that is opened from disk loads no modules, and a notebook hands the browser one text. So the
+small modules in `static` are written for people, and what a browser gets is linked from them: each
+module becomes a function that returns what it exports, in the order in which they need each other.
+Only the few forms of import and export that the modules use are understood; others are an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"
+
+_IMPORT = re.compile(
+    r'^import\s+(\{[^}]*\}|\w+)\s+from\s+"\./([\w-]+\.(?:js|css))";\n', re.MULTILINE
+)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
+_OTHER = re.compile(r"^\s*(?:import\b|export\b).*", re.MULTILINE)
+
+
+class LinkError(ValueError):
+    """A module that cannot be linked; the message is one sentence."""
+
+
+def link_page(weights: bytes, digits: bytes, static: Path = STATIC) -> str:
+    """Return a classic script for pages, with all that it needs written into it.
+
+    Parameters
+    ----------
+    weights : bytes
+        A web export of the network that reads.
+    digits : bytes
+        A PNG of MNIST digits, ten classes in a row, on which a lesson shows what is forgotten.
+    """
+    texts = ", ".join(f'"{base64.b64encode(content).decode()}"' for content in (weights, digits))
+    return (
+        f'(() => {{\n"use strict";\n{_link("digit-pad.js", static)}'
+        f"{_name_of('digit-pad.js')}.start({texts});\n}})();\n"
+    )
+
+
+def link_notebook(static: Path = STATIC) -> str:
+    """Return an ES module in the form that anywidget asks for."""
+    return (
+        f"{_link('notebook.js', static)}"
+        f"export default {{ render: {_name_of('notebook.js')}.render }};\n"
+    )
+
+
+def _link(entry: str, static: Path) -> str:
+    """Return `entry` and all that it needs, those that are needed first."""
+    linked: dict[str, str] = {}
+
+    def add(name: str, waiting: tuple[str, ...]) -> None:
+        if name in waiting:
+            raise LinkError(
+                f"{' -> '.join((*waiting, name))}: modules need each other in a circle."
+            )
+        if name in linked:
+            return
+        text = _read(static / name)
+        if name.endswith(".css"):
+            linked[name] = f"const {_name_of(name)} = {json.dumps(text)};\n"
+            return
+        for _, needed in _IMPORT.findall(text):
+            add(needed, (*waiting, name))
+        linked[name] = _wrap(name, text)
+
+    add(entry, ())
+    return "".join(linked.values())
+
+
+def _wrap(name: str, text: str) -> str:
+    """Return a module as a function that is called at once and returns what it exports."""
+    exports = _EXPORT.findall(text)
+
+    def bind(match: re.Match[str]) -> str:
+        names, module = match.groups()
+        return f"const {' '.join(names.split())} = {_name_of(module)};\n"
+
+    body = _EXPORT.sub("", _IMPORT.sub(bind, text))
+    left = _OTHER.search(body)
+    if left:
+        raise LinkError(f"{name} has a line that cannot be linked: {left[0].strip()}")
+    returned = f"return {{ {', '.join(exports)} }};\n"
+    return f"const {_name_of(name)} = (() => {{\n{body}{returned}}})();\n"
+
+
+def _name_of(file: str) -> str:
+    """Return what a module is called in the linked text; no name in a module begins so."""
+    return "$" + re.sub(r"\W", "_", file.removesuffix(".js"))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise LinkError(f"There is no module {path.name} beside the others.") from error

@@ -1,0 +1,110 @@
+// <digit-pad>: the pad on a page, with a network that runs in the page.
+//
+// The linked script calls `start` with the weights and some digits, in base64. What a page shows where no script
+// runs stands between the tags.
+
+import { openNetwork } from "./forward.js";
+import { KernelView } from "./kernel.js";
+import { OwnModel } from "./own-model.js";
+import { Panel } from "./panel.js";
+import { Lesson } from "./teach.js";
+import { LayersView, NearestView, make } from "./views.js";
+
+const SLOW = 12; // milliseconds; a machine that needs longer reads when a stroke has ended
+
+let weights = null; // of the book's network: Uint8Array
+let oldDigits = ""; // address of a picture of MNIST digits, for what a lesson makes it forget
+
+function decode(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+class DigitPad extends HTMLElement {
+  connectedCallback() {
+    if (this.panel) return; // moved within the page
+    // Made here and not by the parser's constructor: what stands between the tags is kept for print.
+    const root = this.attachShadow({ mode: "open" });
+    this.network = openNetwork(weights);
+    this.panel = new Panel(root, (strokes, image, finished) => this.read(image, finished));
+    this.inside = make("details", { className: "inside" },
+      make("summary", {}, "See what each layer found in it"));
+    this.inside.open = this.hasAttribute("layers");
+    this.inside.addEventListener("toggle", () => {
+      if (this.inside.open) this.lesson.prepare();
+      this.look();
+    });
+    this.nearest = new NearestView();
+    this.lesson = new Lesson({
+      network: () => this.network,
+      image: () => this.panel.image,
+      oldDigits,
+      onKeep: () => this.panel.pad.clear(),
+      onLearn: () => this.panel.changed(true),
+    });
+    this.own = new OwnModel(this, (bytes) => this.use(openNetwork(bytes ?? weights)));
+    this.kernel = new KernelView();
+    this.panel.below.append(
+      this.inside, this.kernel.element, this.lesson.element, this.own.element);
+    this.panel.pictures.push(this.lesson, this.kernel, this.nearest);
+    this.use(this.network);
+    // Once now, so that the browser has compiled it before somebody draws.
+    this.network.read(new Uint8Array(784));
+  }
+
+  /** Let another network read. */
+  use(network) {
+    this.network = network;
+    this.lesson.begin();
+    this.panel.pictures = this.panel.pictures.filter((picture) => picture !== this.layers);
+    this.layers?.element.remove();
+    this.layers = new LayersView(network);
+    this.inside.hidden = this.layers.parts.length === 0;
+    this.inside.append(this.layers.element, this.nearest.element);
+    this.panel.pictures.push(this.layers);
+    this.panel.changed(true);
+  }
+
+  read(image, finished) {
+    if (!image) {
+      this.result = null;
+      this.panel.show(this.network.classNames, null);
+    } else if (finished || !(this.milliseconds > SLOW)) {
+      const before = performance.now();
+      this.result = this.network.read(image);
+      this.milliseconds = performance.now() - before;
+      this.panel.show(this.network.classNames, this.result.probabilities);
+    }
+    if (finished || !(this.milliseconds > SLOW)) this.look();
+    this.kernel.show(image);
+    this.dispatchEvent(new CustomEvent("read", { detail: this.result }));
+  }
+
+  /** Show what the layers found, if somebody looks. */
+  look() {
+    if (!this.inside.open || !this.layers) return;
+    this.layers.paint();
+    const features = this.result ? this.network.steps.at(-1).input.values : null;
+    this.nearest.show(this.lesson.old ?? [], features, this.network.classNames);
+  }
+
+  /** The strokes on the sheet: points [x, y] from 0 to 1. */
+  get strokes() {
+    return this.panel.pad.strokes;
+  }
+
+  set strokes(strokes) {
+    this.panel.pad.strokes = strokes;
+  }
+
+  /** The 28x28 image (Uint8Array), or null if there is none. */
+  get image() {
+    return this.panel.image;
+  }
+}
+
+/** Give every <digit-pad> of the page life: weights and a PNG of digits, both in base64. */
+export function start(network, digits) {
+  weights = decode(network);
+  oldDigits = `data:image/png;base64,${digits}`;
+  if (!customElements.get("digit-pad")) customElements.define("digit-pad", DigitPad);
+}

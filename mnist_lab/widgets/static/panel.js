@@ -1,0 +1,148 @@
+// The pad with its tools and what was read, for any host: a page or a notebook.
+
+import { Pad } from "./pad.js";
+import { drawStrokes, measure } from "./preprocess.js";
+import { BarsView, ImageView, make, percent } from "./views.js";
+import css from "./digit-pad.css";
+
+const SMALLEST = 0.03; // of the sheet: what is smaller is a slip, not a digit
+const HOW =
+  "Draw with mouse, pen or finger. With the keyboard: arrow keys move the pen, Space puts it " +
+  "down and lifts it, U undoes, C clears, E is the eraser.";
+
+let count = 0; // for identifiers, which must differ between the pads of a page
+
+const ICONS = {
+  undo: "M9 6 4 11l5 5M4.5 11H14a5.5 5.5 0 0 1 0 11h-3",
+  clear: "M5 7h14M10 11v6M14 11v6M6.5 7l1 13h9l1-13M9.5 7V4h5v3",
+  eraser: "M8.5 20 3.8 15.3a1.6 1.6 0 0 1 0-2.3L12.6 4.2a1.6 1.6 0 0 1 2.3 0l5 5a1.6 1.6 0 0 1 0 2.3L11.400 20zM8.300 8.500l7.300 7.300M8.500 20H20",
+};
+
+function icon(name) {
+  const namespace = "http://www.w3.org/2000/svg";
+  const picture = document.createElementNS(namespace, "svg");
+  const path = document.createElementNS(namespace, "path");
+  picture.setAttribute("viewBox", "0 0 24 24");
+  picture.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", ICONS[name]);
+  picture.append(path);
+  return picture;
+}
+
+/** What the live region says of probabilities. */
+export function describe(names, probabilities) {
+  const order = [...names.keys()].sort((one, other) => probabilities[other] - probabilities[one]);
+  const [first, second] = order;
+  if (probabilities[first] >= 0.7) return `I read ${names[first]} (${percent(probabilities[first])}).`;
+  return `Perhaps ${names[first]} (${percent(probabilities[first])}), ` +
+    `perhaps ${names[second]} (${percent(probabilities[second])}).`;
+}
+
+export class Panel {
+  /**
+   * Build the panel inside `root`, a shadow root. `read(strokes, image, finished)` is called when
+   * the drawing has changed, with a null image when there is nothing to read; whoever reads calls
+   * `show(names, probabilities)`.
+   */
+  constructor(root, read) {
+    this.read = read;
+    this.image = null;
+    this.pictures = []; // what has to be painted again when the page turns dark
+    const id = `digit-pad-${(count += 1)}`;
+    this.canvas = make("canvas", {
+      className: "sheet", tabIndex: 0, role: "application", "aria-label": "Sheet to draw a digit on",
+      "aria-describedby": `${id}-how`,
+    });
+    this.hint = make("p", { className: "hint", "aria-hidden": "true" }, "Draw a digit here");
+    this.status = make("p", { className: "status", role: "status" });
+    this.tool = make("p", { className: "unseen", role: "status" });
+    this.answer = make("p", { className: "answer", "aria-hidden": "true" });
+    this.picture = new ImageView();
+    this.bars = new BarsView();
+    this.buttons = {
+      undo: this.button("undo", "Undo", () => this.pad.undo()),
+      clear: this.button("clear", "Clear", () => this.pad.clear()),
+      eraser: this.button("eraser", "Eraser", () =>
+        this.pad.useTool(this.pad.tool === "eraser" ? "pen" : "eraser")),
+    };
+    this.buttons.eraser.setAttribute("aria-pressed", "false");
+    this.below = make("div", { className: "below" });
+    root.append(
+      make("style", { textContent: css }),
+      make("div", { className: "panel", role: "group", "aria-label": "Drawing pad" },
+        make("div", { className: "left" },
+          make("div", { className: "paper" }, this.canvas, this.hint),
+          make("div", { className: "tools" }, ...Object.values(this.buttons)),
+          make("p", { className: "unseen", id: `${id}-how` }, HOW)),
+        make("div", { className: "right" },
+          make("div", { className: "reading" }, this.answer, this.picture.element),
+          this.status, this.bars.element),
+        this.below, this.tool),
+    );
+    this.pad = new Pad(this.canvas, {
+      onChange: (finished) => this.changed(finished),
+      say: (words) => { this.tool.textContent = words; },
+      onTool: (tool) => this.buttons.eraser.setAttribute("aria-pressed", String(tool === "eraser")),
+    });
+    this.pictures.push(this.picture, this.pad);
+    this.watchColours();
+    this.finished = true;
+    this.refresh();
+  }
+
+  button(name, words, act) {
+    const button = make("button", { type: "button" }, icon(name), words);
+    button.addEventListener("click", act);
+    return button;
+  }
+
+  refresh() {
+    const empty = this.pad.raw.length === 0;
+    this.hint.hidden = !empty;
+    this.buttons.undo.disabled = !this.pad.canUndo;
+    this.buttons.clear.disabled = empty;
+  }
+
+  /** The drawing has changed: fit it, and have it read. */
+  changed(finished) {
+    const { strokes } = this.pad;
+    this.finished = finished;
+    this.refresh();
+    const drawn = strokes.length > 0 && measure(strokes).extent >= SMALLEST;
+    this.image = drawn ? drawStrokes(strokes) : null;
+    this.picture.show(this.image);
+    this.read(strokes, this.image, finished);
+  }
+
+  /** Show what was read; probabilities are null when there is nothing to read. */
+  show(names, probabilities) {
+    this.bars.show(names, probabilities);
+    if (!probabilities) {
+      this.answer.textContent = "?";
+      this.tell("The sheet is empty.");
+      return;
+    }
+    const best = probabilities.indexOf(Math.max(...probabilities));
+    this.answer.textContent = names[best];
+    this.answer.classList.toggle("long", names[best].length > 2);
+    this.tell(describe(names, probabilities));
+  }
+
+  /** The sentence under the answer: while a stroke grows it waits, so as not to be read out. */
+  tell(sentence) {
+    if (this.finished && this.status.textContent !== sentence) this.status.textContent = sentence;
+  }
+
+  /** Paint anew when the page or the system changes between light, dark and high contrast. */
+  watchColours() {
+    const paint = () => requestAnimationFrame(() => this.pictures.forEach(
+      (picture) => (picture.redraw ?? picture.paint).call(picture)));
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(prefers-contrast: more)"]) {
+      window.matchMedia(query).addEventListener("change", paint);
+    }
+    const observer = new MutationObserver(paint);
+    for (const element of [document.documentElement, document.body]) {
+      observer.observe(element, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
+    }
+  }
+}

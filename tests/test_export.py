@@ -1,0 +1,188 @@
+"""Export: other programs get the same logits, and what makes no sense is one sentence."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from mnist_lab import export
+from mnist_lab.batches import Normalisation
+from mnist_lab.checkpoints import ModelCard, save_checkpoint
+from mnist_lab.cli import main
+from mnist_lab.export import ExportError, export_onnx, export_web, web_bytes
+from mnist_lab.models import MODELS, build_model
+
+WEB = {"linear": {}, "mlp": {"hidden": 64}, "small_cnn": {}}
+
+
+def model_of(name: str, **arguments: Any) -> tuple[torch.nn.Module, ModelCard]:
+    """A network whose batch norms have seen something, so that they change what they pass on."""
+    model = build_model(name, seed=0, **arguments)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(16, 1, 28, 28, generator=generator) * 3 - 0.5)
+    return model.eval(), ModelCard(name, arguments)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnxruntime_gives_the_same_logits(name: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="The extra 'export' is not installed.")
+    model, card = model_of(name)
+    export_onnx(model, card, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for count in (1, 3):  # neither is the number it was exported with
+        images = torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(count))
+        with torch.no_grad():
+            expected = model(images).numpy()
+        (found,) = session.run(["logits"], {"images": images.numpy()})
+        assert found.shape == (count, 10)
+        assert np.abs(found - expected).max() < 1e-4
+    text = session.get_modelmeta().custom_metadata_map["card"]
+    assert ModelCard.from_json(json.loads(text)) == card
+
+
+def test_a_model_in_train_mode_is_exported_as_it_predicts_and_left_as_it_was(
+    tmp_path: Path,
+) -> None:
+    model, card = model_of("small_cnn", width=2)
+    expected = web_bytes(model, card)
+    model.train()
+    assert web_bytes(model, card) == expected
+    assert model.training
+
+
+@pytest.mark.parametrize("name", WEB)
+def test_the_web_file_holds_the_weights_and_the_card(name: str, tmp_path: Path) -> None:
+    model, card = model_of(name, **WEB[name])
+    card = ModelCard(name, WEB[name], Normalisation(0.2, 0.4), training={"long": "story" * 9_999})
+    export_web(model, card, tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    assert metadata["format"] == "mnist-lab web 1"
+    read = ModelCard.from_json(json.loads(metadata["card"]))
+    assert (read.model, read.normalisation) == (name, Normalisation(0.2, 0.4))
+    own = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
+    assert tensors.keys() == own.keys()
+    assert all(torch.equal(tensors[key], own[key]) for key in own)
+    assert (tmp_path / "model.safetensors").stat().st_size <= 250_000
+
+
+def test_small_cnn_of_the_standard_preset_fits_a_page() -> None:
+    model, card = model_of("small_cnn", width=24)
+    content = web_bytes(model, card)
+    assert len(content) <= 250_000
+    assert struct.unpack("<Q", content[:8])[0] < 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("vit", {}, "'vit': its JavaScript knows linear, mlp, small_cnn; ONNX takes any model"),
+        ("resnet", {"depth": 1}, "'resnet'"),
+        ("small_cnn", {"width": 25}, "at most 250 kB"),
+        ("mlp", {}, "at most 250 kB"),
+    ],
+)
+def test_what_a_page_cannot_run_is_one_sentence(
+    name: str, arguments: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    model, card = model_of(name, **arguments)
+    with pytest.raises(ExportError, match=said):
+        export_web(model, card, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_not_finite_and_other_sizes_are_refused() -> None:
+    model, card = model_of("linear")
+    with pytest.raises(ExportError, match="28x28 pixels; this model takes 8x8"):
+        web_bytes(model, ModelCard("linear", input_size=(8, 8)))
+    with torch.no_grad():
+        model.get_parameter("output.weight")[3, 5] = float("nan")
+    with pytest.raises(ExportError, match=r"output\.weight holds numbers that are not finite"):
+        web_bytes(model, card)
+
+
+def test_a_model_that_is_not_what_its_card_says_is_refused() -> None:
+    model, _ = model_of("small_cnn", width=4)
+    model.adapter = torch.nn.Linear(3, 3)
+    with pytest.raises(ExportError, match="only a plain small_cnn"):
+        web_bytes(model, ModelCard("small_cnn", {"width": 4}))
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    model, card = model_of("linear")
+    with pytest.raises(ExportError, match="pip install onnx onnxscript"):
+        export_onnx(model, card, tmp_path / "model.onnx")
+
+
+class TestCommandLine:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        model, card = model_of("small_cnn", width=4)
+        save_checkpoint(tmp_path / "run", model, card)
+        return tmp_path / "run"
+
+    @pytest.mark.parametrize("form", ["web", "onnx"])
+    def test_writes_the_file(
+        self, form: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("onnxscript", reason="The extra 'export' is not installed.")
+        out = tmp_path / "model.bin"
+        status = main(["export", str(folder), "--format", form, "--out", str(out), "--json"])
+        shown = capsys.readouterr().out
+        assert status == 0
+        assert json.loads(shown.splitlines()[-1]) == {
+            "file": str(out),
+            "format": form,
+            "model": "small_cnn",
+            "bytes": out.stat().st_size,
+        }
+        assert len(shown.splitlines()) == 2
+
+    @pytest.mark.parametrize("place", ["nowhere/model.bin", "run"])
+    def test_a_place_that_cannot_be_written_is_one_sentence(
+        self, place: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = sorted(folder.iterdir())
+        status = main(["export", str(folder), "--format", "web", "--out", str(tmp_path / place)])
+        shown = capsys.readouterr()
+        assert (status, shown.out) == (2, "")
+        assert shown.err.count("\n") == 1
+        assert sorted(folder.iterdir()) == before
+
+    def test_a_checkpoint_of_another_network_is_one_sentence(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model, card = model_of("lstm", width=4)
+        save_checkpoint(tmp_path / "run", model, card)
+        out = tmp_path / "model.bin"
+        status = main(["export", str(tmp_path / "run"), "--format", "web", "--out", str(out)])
+        shown = capsys.readouterr()
+        assert (status, shown.out, out.exists()) == (2, "", False)
+        assert shown.err.startswith("mnist_lab export: The page cannot compute 'lstm'")
+
+
+def test_a_kill_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "model.safetensors"
+    out.write_bytes(b"old")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.replace", killed)
+    model, card = model_of("linear")
+    with pytest.raises(KeyboardInterrupt):
+        export_web(model, card, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert out.read_bytes() == b"old"

@@ -65,8 +65,8 @@ def on_the_page(canvas: Locator, stroke: Stroke) -> Pixels:
     return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
 
 
-def draw_with_mouse(page: Page, strokes: list[Stroke]) -> None:
-    canvas = sheet(page)
+def draw_with_mouse(page: Page, strokes: list[Stroke], canvas: Locator | None = None) -> None:
+    canvas = canvas or sheet(page)
     for stroke in strokes:
         points = on_the_page(canvas, stroke)
         page.mouse.move(*points[0])
@@ -641,13 +641,7 @@ def test_in_jupyterlab_the_model_in_python_reads(browser: Browser, lab: str) -> 
         for digit in (5, 8):
             canvas = host.locator("canvas.sheet")
             canvas.scroll_into_view_if_needed()
-            for stroke in DIGITS[digit]:
-                points = on_the_page(canvas, stroke)
-                page.mouse.move(*points[0])
-                page.mouse.down()
-                for point in points[1:]:
-                    page.mouse.move(*point, steps=3)
-                page.mouse.up()
+            draw_with_mouse(page, DIGITS[digit], canvas)
             host.locator(".status", has_text=f"I read {digit}").wait_for(timeout=20_000)
             if digit == 5:
                 canvas.focus()

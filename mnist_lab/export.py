@@ -87,7 +87,7 @@ def export_web(model: nn.Module, card: ModelCard, path: str | Path) -> None:
 
 
 def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
-    """Return what `export_web` writes."""
+    """Return what `export_web` writes; the same model gives the same bytes."""
     if card.model not in WEB_MODELS:
         known = ", ".join(WEB_MODELS)
         raise ExportError(
@@ -115,8 +115,8 @@ def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
     broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise ExportError(f"{broken[0]} holds numbers that are not finite, so nothing would work.")
-    metadata = {"format": WEB_FORMAT, "card": _card_text(card)}
-    content = safetensors.torch.save(tensors, metadata)
+    # One entry, since safetensors writes several in an order that changes from call to call.
+    content = safetensors.torch.save(tensors, {"card": _card_text(card, format=WEB_FORMAT)})
     if len(content) > WEB_LIMIT:
         raise ExportError(
             f"This {card.model} takes {len(content) / 1000:,.0f} kB, and a page loads at most "
@@ -133,6 +133,6 @@ def _on_cpu(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).cpu().eval()
 
 
-def _card_text(card: ModelCard) -> str:
+def _card_text(card: ModelCard, **more: str) -> str:
     """Return the card as JSON, without how the model was trained: that may be long."""
-    return json.dumps(card.to_json() | {"training": {}}, allow_nan=False)
+    return json.dumps(card.to_json() | {"training": {}} | more, allow_nan=False)

@@ -60,16 +60,21 @@ def test_a_model_in_train_mode_is_exported_as_it_predicts_and_left_as_it_was(
     assert model.training
 
 
+def test_the_same_model_gives_the_same_bytes() -> None:
+    model, card = model_of("linear")
+    assert len({web_bytes(model, card) for _ in range(20)}) == 1
+
+
 @pytest.mark.parametrize("name", WEB)
 def test_the_web_file_holds_the_weights_and_the_card(name: str, tmp_path: Path) -> None:
     model, card = model_of(name, **WEB[name])
     card = ModelCard(name, WEB[name], Normalisation(0.2, 0.4), training={"long": "story" * 9_999})
     export_web(model, card, tmp_path / "model.safetensors")
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
-        metadata = file.metadata()
+        described = json.loads(file.metadata()["card"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    assert metadata["format"] == "mnist-lab web 1"
-    read = ModelCard.from_json(json.loads(metadata["card"]))
+    assert described.pop("format") == "mnist-lab web 1"
+    read = ModelCard.from_json(described)
     assert (read.model, read.normalisation) == (name, Normalisation(0.2, 0.4))
     own = {key: value for key, value in model.state_dict().items() if value.is_floating_point()}
     assert tensors.keys() == own.keys()

@@ -834,15 +834,17 @@ def entry(*shape: int, begin: float = 0, dtype: str = "F32", size: int | None = 
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, begin + count]}
 
 
-def altered(**changes: Any) -> bytes:
-    """A good web file with some of its tensors, or its metadata, changed."""
+def altered(
+    *, tensors: dict[str, torch.Tensor | None] | None = None, card: dict[str, Any] | None = None
+) -> bytes:
+    """A good web file with some of its tensors, or of its card, changed."""
     import safetensors.torch as store
 
-    model, card = network("linear")
-    tensors = {**model.state_dict(), **changes.pop("tensors", {})}
-    record = card.to_json() | changes.pop("card", {})
-    metadata = {"format": "mnist-lab web 1", "card": json.dumps(record)} | changes
-    return store.save({name: t for name, t in tensors.items() if t is not None}, metadata)
+    model, good = network("linear")
+    kept = {**model.state_dict(), **(tensors or {})}
+    record = {"format": "mnist-lab web 1"} | good.to_json() | (card or {})
+    metadata = {"card": json.dumps(record)}
+    return store.save({name: t for name, t in kept.items() if t is not None}, metadata)
 
 
 def bad_files() -> dict[str, tuple[bytes, str]]:
@@ -880,11 +882,14 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "too long": (safetensors(one, bytes(12)), "goes on after"),
         "many tensors": (safetensors({str(k): entry(0) for k in range(100)}), "more tensors"),
         "no metadata": (safetensors(one, bytes(8)), "was not written by"),
+        "card is a number": (
+            safetensors({"__metadata__": {"card": "3"}, **one}, bytes(8)), "was not written by"
+        ),
         "good but cut": (good[:-100], "cut short"),
         "NaN": (altered(tensors={"output.weight": nan}), "not finite"),
         "infinite": (altered(tensors={"output.bias": infinite}), "not finite"),
-        "other format": (altered(format="mnist-lab web 9"), "of this version"),
-        "no card": (altered(card={"model": None}), "architecture null"),
+        "other format": (altered(card={"format": "mnist-lab web 9"}), "of this version"),
+        "no architecture": (altered(card={"model": None}), "architecture null"),
         "other network": (altered(card={"model": "vit"}), "architecture vit"),
         "inherited name": (altered(card={"model": "constructor"}), "architecture constructor"),
         "long name": (altered(card={"model": "x" * 5_000}), "architecture x{40}…"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +50,7 @@ def test_it_is_chosen_on_validation_data_and_fits_a_page(
     written = tmp_path / "new" / "network.safetensors"
     assert written.stat().st_size < 130_000
     with safe_open(written, "pt") as file:
-        assert file.metadata()["format"] == "mnist-lab web 1"
+        assert json.loads(file.metadata()["card"])["format"] == "mnist-lab web 1"
 
 
 def test_the_digits_to_forget_are_validation_digits(mnist: MNIST) -> None:

@@ -208,10 +208,6 @@ const ARCHITECTURES = {
 /** Open the bytes of a web export; throws a FileError with one sentence if they are none. */
 export function openNetwork(bytes) {
   const { metadata, tensors } = readSafetensors(bytes);
-  demand(
-    metadata.get("format") === FORMAT,
-    "The file was not written by python -m mnist_lab export --format web (of this version).",
-  );
   const card = readCard(metadata.get("card"));
   const architecture = ARCHITECTURES[card.model];
   checkShapes(card, tensors, architecture);
@@ -258,14 +254,16 @@ function costOf(step) {
 }
 
 function readCard(text) {
-  const sentence = "The file's description of its model cannot be read.";
   let card = null;
   try {
     card = JSON.parse(text);
   } catch {
     // Said in the next line.
   }
-  demand(typeof card === "object" && card !== null, sentence);
+  demand(
+    card?.format === FORMAT,
+    "The file was not written by python -m mnist_lab export --format web (of this version).",
+  );
   const { model, normalisation, input_size: size, class_names: names } = card;
   demand(typeof model === "string" && Object.hasOwn(ARCHITECTURES, model),
     `This page cannot compute the architecture ${shorten(model)}.`);
@@ -277,7 +275,8 @@ function readCard(text) {
     "The model's classes have no names that a page could show.",
   );
   const { mean, deviation } = normalisation ?? {};
-  demand(Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 1e-6, sentence);
+  demand(Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 1e-6,
+    "The file's description of its model cannot be read.");
   return { model, mean, deviation, classNames: names.slice() };
 }
 

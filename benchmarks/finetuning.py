@@ -17,18 +17,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import Record, choose_rate
 from mnist_lab.augmentation import Augmentation
 from mnist_lab.batches import Batches
 from mnist_lab.datasets import (
@@ -164,51 +160,6 @@ def return_head(model: nn.Module, base: nn.Module) -> nn.Module:
     return copied
 
 
-class Record:
-    """The results, written after each piece."""
-
-    def __init__(self, device: str) -> None:
-        path = RESULTS / "finetuning.json"
-        self.record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        self.results: dict[str, Any] = self.record.setdefault("results", {})
-        self.seconds: float = self.record.get("seconds", 0.0)
-        self.started = time.process_time()
-        self.device = device
-
-    def save(self, *words: object) -> None:
-        """Write the record and say what is new in it."""
-        now = time.process_time()
-        self.seconds, self.started = self.seconds + now - self.started, now
-        setting = {
-            "rates": list(RATES),
-            "batch_size": BATCH_SIZE,
-            "steps": {str(count): steps for count, steps in STEPS.items()},
-            "augmentation": {"rotate": 10, "shift": 2, "scale": 0.1},
-            "layerwise_decay": LAYERWISE_DECAY,
-            "pull": PULL,
-            "turned": TURNED,
-            "thinned": THINNED,
-            "bases": BASES,
-            "pretraining_epochs": PRETRAINING.epochs,
-        }
-        write_record(
-            "finetuning",
-            {
-                **describe_run(COMMAND),
-                "device": self.device,
-                "seconds": round(self.seconds, 1),
-                "setting": setting,
-                "results": self.results,
-            },
-        )
-        print(*words, flush=True)
-
-
-def choose_rate(tried: Mapping[str, Sequence[float]]) -> float:
-    """Return the rate with the best mean; of equal ones the lowest."""
-    return float(max(sorted(tried, key=float), key=lambda rate: float(np.mean(tried[rate]))))
-
-
 def measure(record: Record, name: str, task: Task, method: str, count: int, draws: int) -> None:
     """Choose the rate of one way of training at `count` labels a class, then report it."""
     entry = record.results.setdefault(name, {}).setdefault(method, {}).setdefault(str(count), {})
@@ -249,9 +200,7 @@ def measure(record: Record, name: str, task: Task, method: str, count: int, draw
     entry["accuracy"] = summarise(values)
     if olds:
         entry["old"] = summarise(olds)
-    record.save(
-        name, method, count, best, round(float(np.mean(values)), 4), f"{record.seconds:.0f}"
-    )
+    record.save(name, method, count, best, round(float(np.mean(values)), 4))
 
 
 def measure_before(record: Record, name: str, task: Task) -> None:
@@ -316,7 +265,19 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    record = Record(arguments.device)
+    setting = {
+        "rates": list(RATES),
+        "batch_size": BATCH_SIZE,
+        "steps": {str(count): steps for count, steps in STEPS.items()},
+        "augmentation": {"rotate": 10, "shift": 2, "scale": 0.1},
+        "layerwise_decay": LAYERWISE_DECAY,
+        "pull": PULL,
+        "turned": TURNED,
+        "thinned": THINNED,
+        "bases": BASES,
+        "pretraining_epochs": PRETRAINING.epochs,
+    }
+    record = Record("finetuning", setting, COMMAND, arguments.device)
     # What the chapter's argument rests on comes first.
     plan: list[tuple[str, tuple[int, ...], tuple[str, ...]]] = [
         ("nines", (2, 10, 1_000, 100), MAIN),

@@ -20,16 +20,14 @@ import argparse
 import copy
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import Record, choose_rate
 from mnist_lab.augmentation import Augmentation
 from mnist_lab.batches import Batches
 from mnist_lab.checkpoints import load_checkpoint
@@ -60,34 +58,6 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 QUICK_RATE = 0.01  # of fine-tuning after each way
 COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining"
-
-
-class Record:
-    """A record that is written after each piece, and counts the seconds of the processor."""
-
-    def __init__(self, name: str, setting: dict[str, Any], command: str, device: str) -> None:
-        path = RESULTS / f"{name}.json"
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        if found.get("setting") != json.loads(json.dumps(setting)):
-            found = {}  # measured otherwise: nothing of it can be kept
-        self.name, self.setting, self.command, self.device = name, setting, command, device
-        self.results: dict[str, Any] = found.get("results", {})
-        self.seconds: float = found.get("process_seconds", 0.0)
-        self.started = time.process_time()
-
-    def save(self, *words: object) -> None:
-        """Write the record and say what is new in it."""
-        now = time.process_time()
-        self.seconds, self.started = self.seconds + now - self.started, now
-        record = {
-            **describe_run(self.command),
-            "device": self.device,
-            "process_seconds": round(self.seconds, 1),
-            "setting": self.setting,
-            "results": self.results,
-        }
-        write_record(self.name, record)
-        print(*words, f"{self.seconds:.0f} s", flush=True)
 
 
 @cache
@@ -136,11 +106,6 @@ def score(model: nn.Module, digits: DigitSet) -> float:
     """Return the accuracy."""
     device = next(model.parameters()).device
     return evaluate(model, Batches(digits, device=device)).accuracy
-
-
-def choose_rate(tried: dict[str, Sequence[float]]) -> float:
-    """Return the rate with the best mean; of equal ones the lowest."""
-    return float(max(sorted(tried, key=float), key=lambda rate: float(np.mean(tried[rate]))))
 
 
 def measure(record: Record, method: str, count: int, draws: int) -> None:

@@ -10,10 +10,12 @@ import json
 import os
 import platform
 import re
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 import torch
 
 from mnist_lab.files import write_atomically
@@ -45,7 +47,7 @@ def describe_run(command: str) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "numpy": numpy.__version__,
+            "numpy": np.__version__,
         },
     }
 
@@ -56,6 +58,43 @@ def write_record(name: str, record: dict[str, Any]) -> Path:
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return path
+
+
+class Record:
+    """A record that grows piece by piece, and counts the seconds of the processor.
+
+    It is written after each piece, and what it holds already need not be measured again, as long as
+    the setting is the same.
+    """
+
+    def __init__(self, name: str, setting: dict[str, Any], command: str, device: str) -> None:
+        path = RESULTS / f"{name}.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        if found.get("setting") != json.loads(json.dumps(setting)):
+            found = {}  # measured otherwise: nothing of it can be kept
+        self.name, self.setting, self.command, self.device = name, setting, command, device
+        self.results: dict[str, Any] = found.get("results", {})
+        self.seconds: float = found.get("process_seconds", 0.0)
+        self.started = time.process_time()
+
+    def save(self, *words: object) -> None:
+        """Write the record and say what is new in it."""
+        now = time.process_time()
+        self.seconds, self.started = self.seconds + now - self.started, now
+        record = {
+            **describe_run(self.command),
+            "device": self.device,
+            "process_seconds": round(self.seconds, 1),
+            "setting": self.setting,
+            "results": self.results,
+        }
+        write_record(self.name, record)
+        print(*words, f"{self.seconds:.0f} s", flush=True)
+
+
+def choose_rate(tried: Mapping[str, Sequence[float]]) -> float:
+    """Return the rate with the best mean; of equal ones the lowest."""
+    return float(max(sorted(tried, key=float), key=lambda rate: float(np.mean(tried[rate]))))
 
 
 def log_test_look(recipe: str, seed: int, accuracy: float, command: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.masked_pretraining import Record
+from benchmarks.recording import Record
 from mnist_lab.batches import Batches
 from mnist_lab.datasets import load_mnist, split
 from mnist_lab.masked_pretraining import (

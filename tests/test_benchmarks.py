@@ -17,6 +17,7 @@ from benchmarks import (
     finetuning,
     masked_pretraining,
     presets,
+    recording,
     scaling,
     speed,
     step,
@@ -182,11 +183,24 @@ class TestBackbone:
         assert ours["mean"] - theirs["mean"] >= -0.01
 
 
-class TestFinetuning:
+class TestRecording:
     def test_chooses_the_best_mean_and_of_equals_the_lowest_rate(self) -> None:
         tried = {"0.01": [0.9, 0.5], "0.001": [0.8, 0.8], "0.003": [0.8, 0.8], "0.1": [0.2, 0.95]}
-        assert finetuning.choose_rate(tried) == 0.001
+        assert recording.choose_rate(tried) == 0.001
 
+    def test_what_was_measured_otherwise_is_not_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recording, "RESULTS", tmp_path)
+        first = recording.Record("trial", {"steps": (1, 2)}, "command", "cpu")
+        first.results["a"] = 1
+        first.save()
+        again = recording.Record("trial", {"steps": (1, 2)}, "command", "cpu")
+        assert again.results == {"a": 1}
+        assert recording.Record("trial", {"steps": (1, 3)}, "command", "cpu").results == {}
+
+
+class TestFinetuning:
     def test_the_parts_of_a_task_have_no_digit_in_common(self) -> None:
         task = finetuning.make_task("nines")
         parts = (task.pool, task.choose, task.report, task.old)
@@ -227,7 +241,7 @@ class TestFinetuning:
             for row in rows.values() if way != "before" else ():
                 assert row["accuracy"]["n"] >= 10
                 assert list(row["search"]) == [str(rate) for rate in rates]  # the same for all
-                assert row["learning_rate"] == finetuning.choose_rate(row["search"])
+                assert row["learning_rate"] == recording.choose_rate(row["search"])
 
 
 class TestMaskedPretraining:
@@ -250,18 +264,6 @@ class TestMaskedPretraining:
         scratch = adapted["scratch"].state_dict()["positions"]
         assert 0 < float((scratch - fresh).abs().max()) < 0.1
         assert type(adapted["cnn"]).__name__ == "SmallCNN"
-
-    def test_what_was_measured_otherwise_is_not_kept(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(masked_pretraining, "RESULTS", tmp_path)
-        monkeypatch.setattr("benchmarks.recording.RESULTS", tmp_path)
-        first = masked_pretraining.Record("trial", {"steps": (1, 2)}, "command", "cpu")
-        first.results["a"] = 1
-        first.save()
-        again = masked_pretraining.Record("trial", {"steps": (1, 2)}, "command", "cpu")
-        assert again.results == {"a": 1}
-        assert masked_pretraining.Record("trial", {"steps": (1, 3)}, "command", "cpu").results == {}
 
     def test_the_record_says_what_the_chapter_says(self) -> None:
         record = load_record("masked_pretraining")

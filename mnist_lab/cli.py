@@ -212,7 +212,7 @@ def _train(arguments: argparse.Namespace) -> int:
             try:
                 result = fit(
                     model,
-                    train,
+                    recipe.prepare(train),
                     validation,
                     config,
                     arguments=recipe.arguments if model == recipe.model else {},
@@ -349,7 +349,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     import torch
 
     from mnist_lab.batches import choose_device
-    from mnist_lab.handwriting import FoundDigit, HandwritingError, read_digits
+    from mnist_lab.handwriting import FoundDigit, read_digits
+    from mnist_lab.ink import HandwritingError
 
     model, card = _load_reader(arguments.folder)
     device = choose_device(arguments.device)

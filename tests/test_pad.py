@@ -28,20 +28,21 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, TimeoutError
 from safetensors.torch import load_file
 
 from mnist_lab.batches import MNIST_NORMALISATION, Normalisation
 from mnist_lab.checkpoints import ModelCard
 from mnist_lab.export import web_bytes
-from mnist_lab.handwriting import draw_strokes
 from mnist_lab.models import build_model
+from mnist_lab.strokes import draw_strokes
 from mnist_lab.widgets.linking import link_page
 from tests.browsing import DESK, PHONE, SITE, both_doors, opened
 from tests.drawings import DIGITS, Point, Stroke, drawings
 
 HOME = "book/index.html"
 PAD = "digit-pad"
+TEACHES = ("ch01", "ch04", "ch05", "ch12")  # the chapters in which it does
 STEP = 0.04  # how far an arrow key moves the pen (pad.js)
 ARROWS = {
     (-1, 0): "ArrowLeft", (1, 0): "ArrowRight", (0, -1): "ArrowUp", (0, 1): "ArrowDown",
@@ -53,8 +54,8 @@ Pixels = list[Point]
 # --- Hands ---------------------------------------------------------------------------------------
 
 
-def sheet(page: Page) -> Locator:
-    canvas = page.locator(PAD).first.locator("canvas.sheet")
+def sheet(page: Page, pad: Locator | None = None) -> Locator:
+    canvas = (pad or page.locator(PAD).first).locator("canvas.sheet")
     canvas.scroll_into_view_if_needed()
     return canvas
 
@@ -65,8 +66,8 @@ def on_the_page(canvas: Locator, stroke: Stroke) -> Pixels:
     return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
 
 
-def draw_with_mouse(page: Page, strokes: list[Stroke], canvas: Locator | None = None) -> None:
-    canvas = canvas or sheet(page)
+def draw_with_mouse(page: Page, strokes: list[Stroke], pad: Locator | None = None) -> None:
+    canvas = sheet(page, pad)
     for stroke in strokes:
         points = on_the_page(canvas, stroke)
         page.mouse.move(*points[0])
@@ -100,13 +101,13 @@ def between(stroke: Stroke, parts: int = 3) -> Stroke:
     ] + stroke[-1:]
 
 
-def draw_with_finger(page: Page, strokes: list[Stroke]) -> None:
-    canvas = sheet(page)
+def draw_with_finger(page: Page, strokes: list[Stroke], pad: Locator | None = None) -> None:
+    canvas = sheet(page, pad)
     touch(page, [on_the_page(canvas, between(stroke)) for stroke in strokes])
 
 
-def draw_with_keys(page: Page, strokes: list[Stroke]) -> None:
-    sheet(page).focus()
+def draw_with_keys(page: Page, strokes: list[Stroke], pad: Locator | None = None) -> None:
+    sheet(page, pad).focus()
     here = (0, 0)
 
     def go(to: Point) -> None:
@@ -134,7 +135,16 @@ def reading(page: Page) -> str:
     return match[1]
 
 
-HANDS: dict[str, tuple[Callable[[Page, list[Stroke]], None], dict[str, Any]]] = {
+def pages_with_a_pad() -> list[str]:
+    """Paths below the site, or one stand-in that makes the tests speak up."""
+    found = [path for path in SITE.rglob("*.html") if f"<{PAD}" in path.read_text("utf-8")]
+    return sorted(path.relative_to(SITE).as_posix() for path in found) or ["none"]
+
+
+WITH_A_PAD = pages_with_a_pad()
+each_page = pytest.mark.parametrize("name", WITH_A_PAD)
+
+HANDS: dict[str, tuple[Callable[..., None], dict[str, Any]]] = {
     "mouse": (draw_with_mouse, {}),
     "finger": (draw_with_finger, {"viewport": PHONE, "has_touch": True, "is_mobile": True}),
     "keys": (draw_with_keys, {}),
@@ -241,6 +251,28 @@ def test_keys_undo_clear_and_choose_the_eraser(browser: Browser, address: str) -
         assert page.evaluate(focus) == "Undo"
 
 
+def test_the_keys_are_told_to_who_uses_them(browser: Browser, address: str) -> None:
+    with opened(browser, address, "served", HOME) as (page, _):
+        pad = page.locator(PAD).first
+        how = pad.locator(".how", has_text="arrow keys move the pen")
+        frame = "e => getComputedStyle(e).outlineStyle"
+
+        def height() -> float:
+            box = how.bounding_box()
+            assert box
+            return box["height"]
+
+        assert height() <= 1  # only read out
+        draw_with_mouse(page, DIGITS[1])
+        assert height() <= 1
+        assert sheet(page).evaluate(frame) == "none"
+        page.keyboard.press("ArrowLeft")
+        assert height() > 20
+        assert sheet(page).evaluate(frame) == "solid"
+        page.keyboard.press("Tab")
+        assert height() <= 1
+
+
 def test_a_slip_of_the_hand_is_not_read(browser: Browser, address: str) -> None:
     with opened(browser, address, "served", HOME) as (page, _):
         draw_with_mouse(page, [[(0.5, 0.5)]])
@@ -301,6 +333,18 @@ def test_a_pixel_of_a_map_shows_its_arithmetic(browser: Browser, address: str) -
         assert "Layer 1, map 1, row 2, column 2: 25 products sum" in (sentence.text_content() or "")
 
 
+def test_a_finger_asks_for_a_pixel_by_a_tap(browser: Browser, address: str) -> None:
+    for name in (HOME, next(name for name in WITH_A_PAD if "ch01" in name)):
+        with opened(browser, address, "served", name, **HANDS["finger"][1]) as (page, _):
+            pad = page.locator(PAD).first
+            draw_with_finger(page, DIGITS[8], pad)
+            pad.locator("details").evaluate_all("all => all.forEach((e) => { e.open = true; })")
+            maps = pad.locator(".pixels canvas, .layers figure > canvas").first
+            maps.tap(position={"x": 20, "y": 20})
+            said = pad.locator(".pixel, .sum p").first.text_content() or ""
+            assert re.match(r"Row 1, column 1, |Layer 1, map 1, row \d+, column \d+: ", said)
+
+
 @both_doors
 def test_the_most_alike_digits_are_those_that_python_finds(
     browser: Browser, address: str, door: str, site: Path
@@ -333,14 +377,8 @@ def test_a_kernel_can_be_edited_and_is_applied(browser: Browser, address: str) -
         details = page.locator(PAD).locator("details", has_text="Try a kernel")
         details.locator("summary").click()
         numbers = details.get_by_role("spinbutton")
-        assert [box.input_value() for box in numbers.all()] == [
-            *"10",
-            "-1",
-            *"20",
-            "-2",
-            *"10",
-            "-1",
-        ]
+        begun = [box.input_value() for box in numbers.all()]
+        assert begun == ["-1", "0", "1", "-2", "0", "2", "-1", "0", "1"]
         numbers.nth(0).fill("7.5")
         numbers.nth(4).fill("-3")
         numbers.nth(8).fill("")  # counts as 0
@@ -351,49 +389,105 @@ def test_a_kernel_can_be_edited_and_is_applied(browser: Browser, address: str) -
         image = page.evaluate("[...document.querySelector('digit-pad').image]")
         details.get_by_label("Start from").select_option("blur")
         assert {box.input_value() for box in numbers.all()} == {"1"}
-    kernel = torch.tensor([7.5, 0, -1, 2, -3, -2, 1, 0, 0]).view(1, 1, 3, 3)
+    kernel = torch.tensor([7.5, 0, 1, -2, -3, 2, -1, 0, 0]).view(1, 1, 3, 3)
     pixels = torch.tensor(image, dtype=torch.float32).view(1, 1, 28, 28) / 255
     expected = torch.nn.functional.conv2d(pixels, kernel, padding=1).flatten()
     assert np.allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_that_keeps_readers_out(
-    browser: Browser, address: str, scheme: Any
-) -> None:
-    def violations(page: Page) -> dict[str, list[str]]:
-        # Without preload: axe would ask for style sheets by itself, at wrong addresses.
-        found = Axe().run(page, options={"preload": False}).response["violations"]
-        return {entry["id"]: [node["html"][:120] for node in entry["nodes"]] for entry in found}
+def violations(page: Page) -> dict[str, list[str]]:
+    """What axe finds wrong: rule -> elements."""
+    # The insides of formulas and the words of code are not of our making, and take a minute.
+    page.evaluate("""() => {
+      document.querySelectorAll("mjx-container").forEach((e) => e.remove());
+      document.querySelectorAll("pre").forEach((e) => { e.textContent = e.textContent; });
+    }""")
+    # Without preload: axe would ask for style sheets by itself, at wrong addresses.
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    return {entry["id"]: [node["html"][:120] for node in entry["nodes"]] for entry in found}
 
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@each_page
+def test_axe_finds_nothing_that_keeps_readers_out(
+    browser: Browser, address: str, name: str, scheme: Any
+) -> None:
     options = {"color_scheme": scheme, "reduced_motion": "reduce"}
-    with opened(browser, address, "served", HOME, **options) as (page, _):
+    with opened(browser, address, "served", name, **options) as (page, _):
         page.wait_for_function("s => document.documentElement.dataset.theme === s", arg=scheme)
+        page.wait_for_load_state("networkidle")
         page.wait_for_timeout(300)
-        assert violations(page) == {}
-        draw_with_mouse(page, DIGITS[2])
-        for summary in page.locator(PAD).locator("summary").all():
-            summary.click()
-        keep(page, DIGITS[3], "8")
+        if name == HOME:  # a chapter is long, and looked at once
+            assert violations(page) == {}
+        for pad in page.locator(PAD).all():
+            draw_with_mouse(page, DIGITS[2], pad)
+            pad.locator("details").evaluate_all("all => all.forEach((e) => { e.open = true; })")
+        if name == HOME:
+            keep(page, DIGITS[3], "8")
         page.mouse.move(0, 0)
         page.wait_for_timeout(300)
         assert violations(page) == {}
+        if name != HOME:
+            return
         page.locator(PAD).get_by_role("button", name="Undo").evaluate("e => e.replaceChildren()")
         assert [*violations(page)] == ["button-name"]  # it does look inside
 
 
 @both_doors
+@each_page
 def test_without_scripts_there_is_a_picture_and_a_sentence(
-    browser: Browser, address: str, door: str
+    browser: Browser, address: str, door: str, name: str
 ) -> None:
+    said = re.compile("On this page you could draw a digit|A sheet to draw on stands here")
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(f"{address}/{HOME}" if door == "served" else (SITE / HOME).as_uri())
-        pad = page.locator(PAD).first
-        assert pad.locator("p", has_text="On this page you could draw a digit").is_visible()
-        image = pad.locator("img")
-        assert image.is_visible()
-        assert len(image.get_attribute("alt") or "") > 80
+        page.goto(f"{address}/{name}" if door == "served" else (SITE / name).as_uri())
+        for pad in page.locator(PAD).all():
+            pad.locator("p", has_text=said).wait_for()
+            image = pad.locator("img")
+            assert image.is_visible()
+            assert len(image.get_attribute("alt") or "") > 80
+
+
+def test_the_pad_is_where_it_teaches(site: Path) -> None:
+    chapters = {path.name[:4] for path in (site / "notebooks").glob("ch*.html")}
+    here = {Path(name).name[:4] for name in WITH_A_PAD}
+    assert here == {*TEACHES, "inde"}
+    assert set(TEACHES) <= chapters
+
+
+@both_doors
+@each_page
+def test_every_pad_of_every_page_lives(
+    browser: Browser, address: str, door: str, name: str
+) -> None:
+    """Those of chapters say whose network reads, and show the pixels where none does."""
+    with opened(browser, address, door, name) as (page, _):
+        for pad in page.locator(PAD).all():
+            assert not pad.locator("p", has_text="A sheet to draw on stands here").is_visible()
+            draw_with_mouse(page, DIGITS[3], pad)
+            image = np.array(pad.evaluate("e => [...e.image]"), np.uint8).reshape(28, 28)
+            difference = np.abs(image.astype(int) - draw_strokes(DIGITS[3]))
+            assert difference.mean() < 8  # the hand is a little off, and smoothed
+            if pad.get_attribute("only-draws") is None:
+                pad.locator(".status", has_text="I read 3").wait_for()
+                mine = pad.locator("p", has_text="On this page the book's own network reads")
+                assert mine.count() == (pad.get_attribute("from-cell") is not None)
+                continue
+            pixels = pad.locator(".pixels canvas")
+            pixels.focus()
+            for key, times in (("ArrowDown", 4), ("ArrowLeft", 2)):
+                for _ in range(times):
+                    page.keyboard.press(key)
+            sentence = f"Row 18, column 12, both counted from 0: {image[18, 12]}."
+            assert pad.locator(".pixel").text_content() == sentence
+            box = pixels.bounding_box()
+            assert box
+            x, y = box["x"] + box["width"] * 17.5 / 28, box["y"] + box["height"] * 8.5 / 28
+            page.mouse.move(x, y)
+            assert pad.locator(".numbers b").text_content() == f"{image[8, 17]:3d}"
+            numbers = [int(word) for word in (pad.locator(".numbers").text_content() or "").split()]
+            assert np.array_equal(np.reshape(numbers, (7, 7)), image[5:12, 14:21])
 
 
 def test_ink_follows_the_system_into_the_dark(browser: Browser, address: str) -> None:
@@ -576,7 +670,18 @@ def test_names_from_a_file_are_text_and_never_markup(browser: Browser, address: 
         assert page.locator(PAD).locator(".bars .name").first.text_content() == names[0]
 
 
-# --- In JupyterLab -------------------------------------------------------------------------------
+# --- In JupyterLab and Notebook 7 ----------------------------------------------------------------
+
+JUPYTERS = {
+    "lab": ("lab/tree", ("mouse", "finger", "keys")),
+    "notebook": ("notebooks", ("mouse",)),
+}
+
+# How strongly each pixel of a canvas is inked.
+TONES = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return [...data].filter((_, k) => k % 4 === 3);
+}"""
 
 CELLS = """
 import numpy as np
@@ -585,14 +690,14 @@ from mnist_lab.models import build_model
 from mnist_lab.widgets import DigitPad
 model = build_model("small_cnn")
 model.load_state_dict(load_file("weights.safetensors"), strict=False)
-pad = DigitPad(model)
+pad = DigitPad(model, layers=True)
 pad
 """
 
 
 @pytest.fixture(scope="session")
-def lab(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start JupyterLab on a notebook with a pad; the address that opens it."""
+def jupyter(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a server for JupyterLab and Notebook 7 with two notebooks; its address."""
     import nbformat
 
     folder = tmp_path_factory.mktemp("lab")
@@ -603,9 +708,12 @@ def lab(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         nbformat.v4.new_code_cell(
             "print('kept', pad.label_and_keep(5), int(pad.image.max()), pad.examples.labels)"
         ),
+        nbformat.v4.new_code_cell("DigitPad(kernel=True)"),
     ]
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder / "pad.ipynb")
+    for name in JUPYTERS:
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata=spec)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     settings = folder / "config" / "labconfig"
     settings.mkdir(parents=True)
     silent = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -623,34 +731,61 @@ def lab(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                 break
             time.sleep(0.25)
-        yield f"http://127.0.0.1:{port}/lab/tree/pad.ipynb?token=pad"
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(20)
 
 
-def test_in_jupyterlab_the_model_in_python_reads(browser: Browser, lab: str) -> None:
-    with browser.new_context(viewport=DESK) as context:
+def run_cell(page: Page, number: int) -> None:
+    """Run a cell; again, if the kernel seemed to be ready and was not."""
+    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+    for _ in range(10):
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        with contextlib.suppress(TimeoutError):
+            cell.locator(".jp-InputPrompt", has_text=re.compile(r"[*\d]")).wait_for(timeout=4_000)
+            return
+
+
+@pytest.mark.parametrize("name", JUPYTERS)
+def test_in_a_notebook_the_model_in_python_reads(browser: Browser, jupyter: str, name: str) -> None:
+    path, hands = JUPYTERS[name]
+    with browser.new_context(viewport=DESK, has_touch=True) as context:
         page = context.new_page()
-        page.goto(lab)
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=90_000)
-        page.locator(".jp-Notebook .cm-content").first.click()
-        page.keyboard.press("Shift+Enter")
-        host = page.locator(".digit-pad-host").first
-        host.locator("canvas.sheet").wait_for(timeout=90_000)
-        for digit in (5, 8):
-            canvas = host.locator("canvas.sheet")
-            canvas.scroll_into_view_if_needed()
-            draw_with_mouse(page, DIGITS[digit], canvas)
-            host.locator(".status", has_text=f"I read {digit}").wait_for(timeout=20_000)
-            if digit == 5:
-                canvas.focus()
-                page.keyboard.press("c")  # a key of the pad, not of the notebook
-                host.locator(".status", has_text="empty").wait_for()
-        page.locator(".jp-Notebook .cm-content").nth(1).click()
-        page.keyboard.press("Shift+Enter")
+        page.goto(f"{jupyter}/{path}/{name}.ipynb?token=pad")
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=90_000)
+        run_cell(page, 0)
+        pad = page.locator(".digit-pad-host").first
+        pad.locator("canvas.sheet").wait_for(timeout=90_000)
+        for hand in hands:
+            draw, _ = HANDS[hand]
+            for digit, strokes in DIGITS.items():
+                draw(page, strokes, pad)
+                said = re.compile(rf"(I read|Perhaps) {digit}\b")  # Python needs a moment
+                pad.locator(".status", has_text=said).wait_for(timeout=20_000)
+                if digit == 8:
+                    layers = pad.locator(".layers > figure > canvas").all()
+                    assert [len(set(layer.evaluate(TONES))) > 5 for layer in layers] == [True] * 3
+                if digit == 5:  # a key of the pad, not of the notebook
+                    sheet(page, pad).focus()
+                    page.keyboard.press("c")
+                else:
+                    pad.get_by_role("button", name="Clear").click()
+                pad.locator(".status", has_text="empty").wait_for()
+        draw_with_mouse(page, DIGITS[5], pad)
+        pad.locator(".status", has_text="I read 5").wait_for(timeout=20_000)
+        run_cell(page, 1)
         page.get_by_text("kept 1 0 [5]").wait_for(timeout=20_000)
-        host.locator(".status", has_text="empty").wait_for()  # Python took an empty sheet
+        pad.locator(".status", has_text="empty").wait_for()  # Python took an empty sheet
+
+        run_cell(page, 2)
+        plain = page.locator(".digit-pad-host").nth(1)
+        plain.locator("canvas.sheet").wait_for(timeout=20_000)
+        draw_with_mouse(page, DIGITS[5], plain)
+        plain.locator(".numbers", has_text="255").wait_for()
+        assert len(set(plain.locator(".applied canvas").evaluate(TONES))) > 5
+        assert plain.locator(".bars").count() == 0
 
 
 # --- The modules by themselves -------------------------------------------------------------------
@@ -749,27 +884,31 @@ def test_javascript_and_python_give_the_same_logits(
 
 
 def test_the_first_reading_is_quick_and_later_ones_quicker(browser: Browser) -> None:
-    with workbench(browser) as page:
-        first, later = page.evaluate(
-            """(strokes) => {
-              const start = performance.now();
-              const pad = document.createElement("digit-pad");
-              document.querySelector("main").append(pad);
-              pad.strokes = strokes;
-              if (!pad.result) throw new Error("nothing was read");
-              const first = performance.now() - start;
-              const later = Array.from({ length: 40 }, () => {
-                const before = performance.now();
-                pad.strokes = strokes;
-                return performance.now() - before;
-              });
-              return [first, later];
-            }""",
-            DIGITS[5],
-        )
-    # 300 and 10 milliseconds are meant; a busy machine of two cores gets some times as long.
-    assert first < 900
-    assert np.median(later) < 30
+    """300 ms from opening the pad, then 10; the best of three, as other programs may take turns."""
+    times = []
+    for _ in range(3):
+        with workbench(browser) as page:
+            first, later = page.evaluate(
+                """(strokes) => {
+                  const start = performance.now();
+                  const pad = document.createElement("digit-pad");
+                  document.querySelector("main").append(pad);
+                  pad.strokes = strokes;
+                  if (!pad.result) throw new Error("nothing was read");
+                  const first = performance.now() - start;
+                  const later = Array.from({ length: 40 }, () => {
+                    const before = performance.now();
+                    pad.strokes = strokes;
+                    return performance.now() - before;
+                  });
+                  return [first, later];
+                }""",
+                DIGITS[5],
+            )
+        times.append((first, np.median(later)))
+    firsts, medians = zip(*times, strict=True)
+    assert min(firsts) < 300
+    assert min(medians) < 10
 
 
 def test_500_scribbles_in_any_order_of_events_raise_no_error(browser: Browser) -> None:

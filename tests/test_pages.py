@@ -67,6 +67,24 @@ TOO_WIDE = """() => {
     .concat(["(the page scrolls sideways)"]);
 }"""
 
+# Printed lines that take more room than a line: the columns of a table would no longer be columns.
+# And boxes that scroll sideways, which the keyboard cannot get into.
+BROKEN_OUTPUT = """() => [...document.querySelectorAll("div.cell_output pre")].flatMap((e) => {
+  if (!e.checkVisibility()) return [];
+  const style = getComputedStyle(e);
+  const room = e.clientHeight - parseFloat(style.paddingTop) - parseFloat(style.paddingBottom);
+  const lines = e.textContent.replace(/\\n$/, "").split("\\n").length;
+  const taken = Math.round(room / parseFloat(style.lineHeight));
+  const said = e.textContent.trim().slice(0, 80);
+  return [
+    taken > lines ? [`wraps: ${said}`] : [],
+    e.scrollWidth > e.clientWidth && e.tabIndex < 0 ? [`not for the keyboard: ${said}`] : [],
+  ].flat();
+})"""
+
+# The theme puts boxes that scroll within the keyboard's reach, some time after a change of size.
+SETTLED = "() => new Promise((done) => setTimeout(done, 700))"
+
 UNRENDERED_MATHS = """async () => {
   const formulas = [...document.querySelectorAll(".math")];
   if (formulas.length === 0) return [];
@@ -146,6 +164,7 @@ class Seen:
     headings: list[str] = field(default_factory=list)
     pictures_without_words: list[str] = field(default_factory=list)
     too_wide: list[str] = field(default_factory=list)
+    broken_output: list[str] = field(default_factory=list)
     faint_text: dict[str, list[str]] = field(default_factory=dict)
     brightness: dict[str, float] = field(default_factory=dict)
 
@@ -166,6 +185,9 @@ def look(page: Page, trouble: Trouble, url: str) -> Seen:
         seen.brightness[scheme] = page.evaluate(BRIGHTNESS)
     page.set_viewport_size(PHONE)
     seen.too_wide = page.evaluate(TOO_WIDE)
+    if page.locator("div.cell_output pre").count():
+        page.evaluate(SETTLED)
+        seen.broken_output = page.evaluate(BROKEN_OUTPUT)
     return seen
 
 
@@ -227,6 +249,11 @@ def test_formulas_are_rendered(seen: Look, door: str, name: str) -> None:
 @every_page
 def test_a_page_fits_a_phone(seen: Look, name: str) -> None:
     assert seen("served", name).too_wide == []
+
+
+@every_page
+def test_printed_tables_keep_their_columns_on_a_phone(seen: Look, name: str) -> None:
+    assert seen("served", name).broken_output == []
 
 
 @every_page

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import re
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,11 @@ import traitlets
 from mnist_lab.batches import Normalisation
 from mnist_lab.checkpoints import ModelCard, save_checkpoint
 from mnist_lab.cli import main
-from mnist_lab.handwriting import HandwritingError, draw_strokes
+from mnist_lab.ink import HandwritingError
 from mnist_lab.models import build_model
+from mnist_lab.strokes import draw_strokes
 from mnist_lab.widgets import DigitPad
+from mnist_lab.widgets.activations import watch_layers
 from mnist_lab.widgets.linking import STATIC, LinkError, link_notebook, link_page
 from tests.drawings import DIGITS
 
@@ -85,7 +90,7 @@ class TestLinking:
             assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval\(|new Function", code)
 
     def test_the_numbers_of_the_image_are_those_of_python(self) -> None:
-        from mnist_lab import export, handwriting
+        from mnist_lab import export, handwriting, strokes
         from mnist_lab.widgets import digit_pad
 
         def constant(module: str, name: str) -> str:
@@ -93,9 +98,9 @@ class TestLinking:
             assert match
             return match[1]
 
-        assert float(constant("preprocess.js", "PEN")) == handwriting.PEN
+        assert float(constant("preprocess.js", "PEN")) == strokes.PEN
         assert int(constant("preprocess.js", "BOX")) == handwriting.DIGIT_BOX
-        assert int(constant("preprocess.js", "DETAIL")) == handwriting.DETAIL
+        assert int(constant("preprocess.js", "DETAIL")) == strokes.DETAIL
         assert constant("forward.js", "FORMAT") == f'"{export.WEB_FORMAT}"'
         assert float(constant("panel.js", "SMALLEST")) == digit_pad.SMALLEST
 
@@ -168,6 +173,125 @@ class TestDigitPad:
         assert pad.image.any()
         with pytest.raises(ValueError, match="has no model"):
             pad.predict(pad.image)
+
+
+class TestLayers:
+    def test_are_what_each_relu_returns(self) -> None:
+        model = build_model("small_cnn", seed=0, width=4).train()
+        pad = DigitPad(model, layers=True)
+        sizes = [(4, 14, 14), (8, 7, 7), (16, 3, 3)]
+        assert [tuple(shape.values()) for shape in pad.shapes] == [("ReLU", *s) for s in sizes]
+        pad.strokes = DIGITS[4]
+        assert model.training
+        with torch.no_grad():
+            model.eval()
+            inputs = Normalisation()(torch.from_numpy(pad.image)[None, None])
+            first = torch.relu(model.norm1(model.conv1(inputs)))  # type: ignore[operator]
+        shown = np.frombuffer(pad.activations, np.uint8)
+        assert len(shown) == sum(np.prod(size) for size in sizes)
+        expected = (first / first.max() * 255).round().numpy().astype(np.uint8)
+        assert np.array_equal(shown[: 4 * 14 * 14], expected.ravel())
+        assert 0 < expected.mean() < 255
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "first", "last"),
+        [
+            ("mlp", "ReLU", (256, 1, 1), (256, 1, 1)),
+            ("resnet", "ReLU", (16, 14, 14), (64, 4, 4)),
+            ("article_002", "ReLU", (32, 28, 28), (128, 1, 1)),
+            ("vit", "GELU", (128, 4, 4), (128, 4, 4)),  # a map has a place for each patch
+        ],
+    )
+    def test_of_other_models(
+        self, name: str, kind: str, first: tuple[int, ...], last: tuple[int, ...]
+    ) -> None:
+        pad = DigitPad(build_model(name, seed=0), layers=True)
+        assert tuple(pad.shapes[0].values()) == (kind, *first)
+        assert tuple(pad.shapes[-1].values()) == (kind, *last)
+        assert pad.layers_said == ""
+        pad.strokes = DIGITS[4]
+        assert len(set(pad.activations)) > 20
+
+    def test_a_patch_keeps_its_place(self) -> None:
+        tokens = torch.zeros(1, 4, 3)
+        tokens[0, 1, 2] = 1.0  # the patch at the upper right, in the third number
+        tokens[0, 0, 0] = -0.5  # what GELU makes of it is below zero, and nothing was found
+        with watch_layers() as found:
+            torch.nn.functional.gelu(tokens)
+        maps = found[0][1]
+        assert maps.shape == (3, 2, 2)
+        assert np.argwhere(maps).tolist() == [[2, 0, 1]]
+
+    @pytest.mark.parametrize("name", ["linear", "lstm"])
+    def test_a_model_without_any_says_so(self, name: str) -> None:
+        pad = DigitPad(build_model(name, seed=0), layers=True)
+        assert pad.shapes == []
+        assert pad.layers_said.endswith("there are no maps to show.")
+        pad.strokes = DIGITS[4]
+        assert len(pad.probabilities) == 10
+
+    def test_too_many_numbers_are_left_out(self) -> None:
+        with watch_layers() as found:
+            torch.relu(torch.ones(1, 300, 28, 28))
+            torch.relu(torch.ones(1, 3, 28, 28))
+            torch.relu(torch.ones(2, 3, 28, 28))  # no batch of one
+            torch.relu(torch.ones(1, 5, 3))  # five tokens make no square
+        assert [maps.shape for _, maps in found] == [(3, 28, 28)]
+
+    def test_a_model_in_other_precision_is_read(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        pads = [DigitPad(model), DigitPad(copy.deepcopy(model).double(), layers=True)]
+        for pad in pads:
+            pad.strokes = DIGITS[4]
+        assert pads[1].probabilities == pytest.approx(pads[0].probabilities, abs=1e-5)
+        assert len(pads[1].shapes) == 3
+
+
+class TestStored:
+    """What a notebook keeps of a pad when its kernel is gone."""
+
+    def data(self, pad: DigitPad) -> dict[str, str]:
+        data: dict[str, str] = pad._repr_mimebundle_()[0]
+        return data
+
+    def test_is_the_same_in_every_run_and_small(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        one, two = self.data(DigitPad(model)), self.data(DigitPad(model))
+        view = "application/vnd.jupyter.widget-view+json"
+        assert one[view] != two[view]  # it is live
+        assert {**one, view: ""} == {**two, view: ""}
+        assert one["text/plain"] == "A pad to draw on"
+        assert len(one["text/html"]) < 20_000
+        assert "script" not in one["text/html"].replace("where scripts", "")
+
+    def test_has_a_picture_with_words_and_the_element_of_the_pages(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        tags = {
+            "<digit-pad only-draws>": DigitPad(),
+            "<digit-pad only-draws kernel>": DigitPad(kernel=True, layers=True),
+            "<digit-pad from-cell>": DigitPad(model),
+            "<digit-pad from-cell layers>": DigitPad(model, layers=True),
+        }
+        for tag, pad in tags.items():
+            html = self.data(pad)["text/html"]
+            assert html.startswith(tag)
+            match = re.search(r'alt="([^"]{80,})" [^>]*src="data:image/png;base64,([^"]+)"', html)
+            assert match
+            assert base64.b64decode(match[2]).startswith(b"\x89PNG")
+
+    def test_colab_gets_the_live_view_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It would have to choose; and only anywidget's metadata make it show the view."""
+        asked: list[bool] = []
+        output = types.ModuleType("google.colab.output")
+        output.enable_custom_widget_manager = lambda: asked.append(True)  # type: ignore[attr-defined]
+        output._widgets = types.SimpleNamespace(_installed_url="https://x/")  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+        monkeypatch.setitem(sys.modules, "google.colab.output", output)
+        data, metadata = DigitPad()._repr_mimebundle_()
+        assert asked
+        assert "text/html" not in data
+        view = "application/vnd.jupyter.widget-view+json"
+        assert metadata[view]["colab"]["custom_widget_manager"]["url"] == "https://x/"
 
 
 class TestExamples:

@@ -7,7 +7,8 @@
     ```
 
 Where scripts run, the element `<digit-pad>` draws and reads; where they do not, the picture and
-the sentence stand in its place. The script is linked from the package's modules, with the weights
+the sentence stand in its place. A cell of a notebook that shows a `DigitPad` gives the same element
+by itself. The script is linked from the package's modules, with the weights
 that `digit_pad_weights` names written into it, and only pages with a pad load it. It is a classic
 script, so it also runs in a page that is opened from disk.
 """
@@ -57,14 +58,14 @@ class DigitPadDirective(SphinxDirective):
 
 
 def visit_html(translator: HTML5Translator, node: digit_pad) -> None:
-    """Open the element; a browser with scripts does not show what is in noscript."""
+    """Open the element; once it lives, a browser no longer shows what is inside."""
     layers = " layers" if node["layers"] else ""
-    translator.body.append(f"<digit-pad{layers}><noscript>\n")
+    translator.body.append(f"<digit-pad{layers}>\n")
 
 
 def depart_html(translator: HTML5Translator, node: digit_pad) -> None:
     """Close the element."""
-    translator.body.append("</noscript></digit-pad>\n")
+    translator.body.append("</digit-pad>\n")
 
 
 def pass_through(translator: nodes.NodeVisitor, node: digit_pad) -> None:
@@ -95,8 +96,11 @@ def load_script(
     context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """Let a page with a pad load the script."""
-    if doctree is not None and any(doctree.findall(digit_pad)):
+    """Let a page with a pad load the script; a notebook's pad is HTML that a cell returned."""
+    if doctree is not None and (
+        any(doctree.findall(digit_pad))
+        or any("<digit-pad" in node.astext() for node in doctree.findall(nodes.raw))
+    ):
         app.add_js_file(SCRIPT, loading_method="defer")
 
 

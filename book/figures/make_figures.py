@@ -5,8 +5,8 @@
 It writes a_sheet_of_digits.png beside this file, which is committed, as README.md shows it too:
 the first sixty digits of the training part, as ink on paper. Nothing is trained: where the most
 similar of the next 1,000 digits, pixel for pixel, is a different digit, a red pen marks the place,
-and the look-alike's label is pencilled beside it in blue. And it writes the_pad.png, which stands
-where the drawing pad would be for readers without scripts.
+and the look-alike's label is pencilled beside it in blue. And it writes the_pad.png into the
+package: it stands where the drawing pad would be, where no script and no kernel runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_lab.datasets import DigitSet, load_mnist
-from mnist_lab.handwriting import draw_strokes
+from mnist_lab.strokes import draw_strokes
+from mnist_lab.widgets.digit_pad import PICTURE as PAD_PICTURE
 
 PAPER = (0xFB, 0xFA, 0xF7)
 INK = (0x1D, 0x24, 0x40)
@@ -145,4 +146,4 @@ def draw_pad(target: Path) -> None:
 
 if __name__ == "__main__":
     draw_sheet(Path(__file__).with_name("a_sheet_of_digits.png"))
-    draw_pad(Path(__file__).with_name("the_pad.png"))
+    draw_pad(PAD_PICTURE)

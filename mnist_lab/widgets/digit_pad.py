@@ -6,11 +6,18 @@
     pad.label_and_keep(7)           # keep it as an example, and clear the sheet
     pad.save_examples("mine.npz")   # for `python -m mnist_lab evaluate DIR --data mine.npz`
 
-It works wherever anywidget does: JupyterLab, Notebook 7, VS Code, Colab.
+It works wherever anywidget does: JupyterLab, Notebook 7, VS Code, Colab. Colab shows widgets of
+other packages only when asked to, which anywidget does by itself. VS Code finds anywidget's script
+where it is installed; versions before 2024 ask whether they may fetch it from a CDN.
+
+A stored notebook keeps a picture and a sentence in the pad's place, and no JavaScript. On the
+book's pages the element `<digit-pad>` around them comes to life, with the page's own network.
 """
 
 from __future__ import annotations
 
+import base64
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +31,25 @@ from torch import nn
 from mnist_lab.batches import MNIST_NORMALISATION, Normalisation
 from mnist_lab.checkpoints import load_checkpoint
 from mnist_lab.datasets import DIGIT_NAMES, DigitSet, load_npz, save_npz
-from mnist_lab.handwriting import HandwritingError, draw_strokes
+from mnist_lab.ink import HandwritingError
+from mnist_lab.models import eval_mode
+from mnist_lab.strokes import draw_strokes
+from mnist_lab.widgets.activations import watch_layers
 from mnist_lab.widgets.linking import link_notebook
 
 SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
 FARTHEST = 100  # a point that lies farther away was never drawn
+PICTURE = Path(__file__).with_name("the_pad.png")  # drawn by book/figures/make_figures.py
+ALT = (
+    "Three pictures in a row. A 3 drawn in ink on squared paper; the same 3 as a small image of 28 "
+    "by 28 grey pixels, fitted and centred; and a large blue 3, what the network read."
+)
+SENTENCE = (
+    "A sheet to draw on stands here while the notebook runs, and on the book's page where scripts "
+    "do. The picture shows the steps: your drawing, the 28\N{MULTIPLICATION SIGN}28 pixels that "
+    "MNIST would have made of it, and what a network reads in them."
+)
+NO_LAYERS = "This model has no layer with ReLU or GELU, so there are no maps to show."
 
 
 class DigitPad(anywidget.AnyWidget):
@@ -38,7 +59,12 @@ class DigitPad(anywidget.AnyWidget):
     ----------
     model : nn.Module, or the folder of a checkpoint
         Takes (n, 1, 28, 28) and returns logits (n, classes). A folder's card says how its model
-        normalises and what its classes are called. None: a pad that only draws.
+        normalises and what its classes are called. None: a pad that only draws, with the 28x28
+        numbers of the drawing beside it.
+    layers : bool
+        Show what each layer found in the drawing: its numbers after ReLU or GELU.
+    kernel : bool
+        Show a kernel of nine numbers to edit, and what it makes of the drawing.
     normalisation : Normalisation
     class_names : tuple of str
 
@@ -54,11 +80,19 @@ class DigitPad(anywidget.AnyWidget):
     strokes: Any = traitlets.List().tag(sync=True)
     probabilities: Any = traitlets.List().tag(sync=True)
     class_names: Any = traitlets.List().tag(sync=True)
+    reads: Any = traitlets.Bool().tag(sync=True)
+    layers: Any = traitlets.Bool().tag(sync=True)
+    kernel: Any = traitlets.Bool().tag(sync=True)
+    layers_said: Any = traitlets.Unicode().tag(sync=True)  # where there are no layers to show
+    shapes: Any = traitlets.List().tag(sync=True)  # of what the layers found: kind, channels, ...
+    activations: Any = traitlets.CBytes().tag(sync=True)  # all of it, uint8, layer after layer
 
     def __init__(
         self,
         model: nn.Module | str | Path | None = None,
         *,
+        layers: bool = False,
+        kernel: bool = False,
         normalisation: Normalisation = MNIST_NORMALISATION,
         class_names: tuple[str, ...] = DIGIT_NAMES,
     ) -> None:
@@ -69,7 +103,15 @@ class DigitPad(anywidget.AnyWidget):
         self.normalisation = normalisation
         self._images: list[NDArray[np.uint8]] = []
         self._labels: list[int] = []
-        super().__init__(class_names=list(class_names))
+        super().__init__(
+            class_names=list(class_names),
+            reads=model is not None,
+            layers=layers and model is not None,
+            kernel=kernel,
+        )
+        if self.layers:
+            self._look(np.zeros((28, 28), np.uint8))  # their shapes, before anything is drawn
+            self.layers_said = "" if self.shapes else NO_LAYERS
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -94,23 +136,58 @@ class DigitPad(anywidget.AnyWidget):
     @traitlets.observe("strokes")
     def _read(self, _: Any = None) -> None:
         image = self.image
-        self.probabilities = self.predict(image).tolist() if image.any() and self.model else []
+        with self.hold_sync():  # one message
+            self.probabilities = self.predict(image).tolist() if image.any() and self.reads else []
+            if self.layers:
+                self._look(image)
 
     def predict(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the model's probabilities (classes,) for one image, uint8 (28, 28)."""
+        return self._ask(image).softmax(0).numpy()
+
+    def _ask(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """Return the model's logits (classes,), in eval mode; a model in training goes on after."""
         if self.model is None:
             raise ValueError("This pad has no model: make it with DigitPad(model).")
-        parameter = next(self.model.parameters(), torch.empty(0))
-        modes = {part: part.training for part in self.model.modules()}
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                pixels = torch.from_numpy(image)[None, None].to(parameter.device)
-                logits = self.model(self.normalisation(pixels))[0].double().cpu()
-        finally:
-            for part, training in modes.items():  # a model in training goes on as it was
-                part.training = training
-        return logits.softmax(0).numpy()
+        like = next(self.model.parameters(), torch.empty(0))
+        with eval_mode(self.model), torch.no_grad():
+            pixels = torch.from_numpy(image)[None, None].to(like.device)
+            logits: torch.Tensor = self.model(self.normalisation(pixels).to(like.dtype))
+        return logits[0].double().cpu()
+
+    def _look(self, image: NDArray[np.uint8]) -> None:
+        """Send what each layer found in the image."""
+        with watch_layers() as found:
+            self._ask(image)
+        self.shapes = [
+            dict(zip(("kind", "channels", "height", "width"), (kind, *maps.shape), strict=True))
+            for kind, maps in found
+        ]
+        self.activations = b"".join(maps.tobytes() for _, maps in found)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return the live view, and for where none can live a picture and a sentence.
+
+        The text is the same in every run, so that stored outputs can be compared.
+        """
+        bundle = super()._repr_mimebundle_(**kwargs)
+        assert bundle is not None  # a widget with a view has one
+        data, metadata = bundle  # in Colab the metadata name the manager for such widgets
+        data = data | {"text/plain": "A pad to draw on", "text/html": self._still()}
+        if "google.colab" in sys.modules:
+            del data["text/html"]  # it must not be preferred to the view
+        return data, metadata
+
+    def _still(self) -> str:
+        """Return the pad of a page without a kernel; between the tags is what needs no script."""
+        attributes = "from-cell" if self.reads else "only-draws"
+        attributes += "".join(f" {name}" for name in ("layers", "kernel") if getattr(self, name))
+        picture = base64.b64encode(PICTURE.read_bytes()).decode()
+        return (
+            f"<digit-pad {attributes}>\n"
+            f'<p><img alt="{ALT}" width="560" src="data:image/png;base64,{picture}"></p>\n'
+            f"<p>{SENTENCE}</p>\n</digit-pad>"
+        )
 
     def clear(self) -> None:
         """Take an empty sheet."""

@@ -1,7 +1,8 @@
 // <digit-pad>: the pad on a page, with a network that runs in the page.
 //
-// The linked script calls `start` with the weights and some digits, in base64. What a page shows where no script
-// runs stands between the tags.
+// The linked script calls `start` with the weights and some digits, in base64. What a page shows
+// where no script runs stands between the tags. Attributes: `layers` and `kernel` open these views,
+// `from-cell` says that a notebook's model would read there, and `only-draws` that none would.
 
 import { openNetwork } from "./forward.js";
 import { KernelView } from "./kernel.js";
@@ -10,6 +11,9 @@ import { Panel } from "./panel.js";
 import { Lesson } from "./teach.js";
 import { LayersView, NearestView, make } from "./views.js";
 
+const NOT_YOURS =
+  "On this page the book's own network reads. A model that you train in the notebook reads there, in " +
+  "the same place.";
 const SLOW = 12; // milliseconds; a machine that needs longer reads when a stroke has ended
 
 let weights = null; // of the book's network: Uint8Array
@@ -24,8 +28,18 @@ class DigitPad extends HTMLElement {
     if (this.panel) return; // moved within the page
     // Made here and not by the parser's constructor: what stands between the tags is kept for print.
     const root = this.attachShadow({ mode: "open" });
+    this.kernel = new KernelView(this.hasAttribute("kernel"));
+    if (this.hasAttribute("only-draws")) {
+      this.panel = new Panel(root, (strokes, image) => this.kernel.show(image), { reads: false });
+      if (this.hasAttribute("kernel")) this.panel.below.append(this.kernel.element);
+      this.panel.pictures.push(this.kernel);
+      return;
+    }
     this.network = openNetwork(weights);
     this.panel = new Panel(root, (strokes, image, finished) => this.read(image, finished));
+    if (this.hasAttribute("from-cell")) {
+      this.panel.below.append(make("p", { className: "advice" }, NOT_YOURS));
+    }
     this.inside = make("details", { className: "inside" },
       make("summary", {}, "See what each layer found in it"));
     this.inside.open = this.hasAttribute("layers");
@@ -42,7 +56,6 @@ class DigitPad extends HTMLElement {
       onLearn: () => this.panel.changed(true),
     });
     this.own = new OwnModel(this, (bytes) => this.use(openNetwork(bytes ?? weights)));
-    this.kernel = new KernelView();
     this.panel.below.append(
       this.inside, this.kernel.element, this.lesson.element, this.own.element);
     this.panel.pictures.push(this.lesson, this.kernel, this.nearest);

@@ -6,8 +6,8 @@ import { make, paintSigned } from "./views.js";
 const SIDE = 28;
 const LARGEST = 99; // of a number in the kernel
 const PRESETS = {
-  "vertical edges": [1, 0, -1, 2, 0, -2, 1, 0, -1],
-  "horizontal edges": [1, 2, 1, 0, 0, 0, -1, -2, -1],
+  "vertical edges": [-1, 0, 1, -2, 0, 2, -1, 0, 1],
+  "horizontal edges": [-1, -2, -1, 0, 0, 0, 1, 2, 1],
   outline: [-1, -1, -1, -1, 8, -1, -1, -1, -1],
   blur: [1, 1, 1, 1, 1, 1, 1, 1, 1],
   "nothing at all": [0, 0, 0, 0, 1, 0, 0, 0, 0],
@@ -15,7 +15,7 @@ const PRESETS = {
 const OWN = "my own";
 
 export class KernelView {
-  constructor() {
+  constructor(open = false) {
     this.image = { channels: 1, height: SIDE, width: SIDE, values: new Float32Array(SIDE * SIDE) };
     this.numbers = Array.from({ length: 9 }, (_, k) => {
       const number = make("input", {
@@ -46,6 +46,7 @@ export class KernelView {
           make("div", { className: "kernel", role: "group", "aria-label": "Kernel" }, ...this.numbers),
           make("figure", { className: "applied" }, this.canvas,
             make("figcaption", {}, "ink: above zero, red: below")))));
+    this.element.open = open;
     this.element.addEventListener("toggle", () => this.paint());
     this.fill();
   }

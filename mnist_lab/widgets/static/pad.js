@@ -203,6 +203,7 @@ export class Pad {
     const point = this.place(event);
     if (!point) return;
     event.preventDefault(); // no selection of text, no menu
+    this.canvas.dataset.by = "pointer"; // which needs no frame to say where the keys go
     this.canvas.focus({ preventScroll: true });
     this.cursor = null;
     this.penDown = false;
@@ -232,6 +233,7 @@ export class Pad {
 
   keyDown(event) {
     if (event.altKey || (event.key.length > 1 && (event.ctrlKey || event.metaKey))) return;
+    delete this.canvas.dataset.by;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const undoes = key === "z" && (event.ctrlKey || event.metaKey);
     if ((event.ctrlKey || event.metaKey) && !undoes) return;
@@ -282,6 +284,7 @@ export class Pad {
 
   leave() {
     this.held.clear();
+    delete this.canvas.dataset.by;
     if (this.penDown) {
       this.penDown = false;
       this.change(true);

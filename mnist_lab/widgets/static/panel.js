@@ -2,7 +2,7 @@
 
 import { Pad } from "./pad.js";
 import { drawStrokes, measure } from "./preprocess.js";
-import { BarsView, ImageView, make, percent } from "./views.js";
+import { BarsView, ImageView, PixelsView, make, percent } from "./views.js";
 import css from "./digit-pad.css";
 
 const SMALLEST = 0.03; // of the sheet: what is smaller is a slip, not a digit
@@ -42,10 +42,11 @@ export class Panel {
   /**
    * Build the panel inside `root`, a shadow root. `read(strokes, image, finished)` is called when
    * the drawing has changed, with a null image when there is nothing to read; whoever reads calls
-   * `show(names, probabilities)`.
+   * `show(names, probabilities)`. With `reads` false nobody reads: there are pixels to look at.
    */
-  constructor(root, read) {
+  constructor(root, read, { reads = true } = {}) {
     this.read = read;
+    this.reads = reads;
     this.image = null;
     this.pictures = []; // what has to be painted again when the page turns dark
     const id = `digit-pad-${(count += 1)}`;
@@ -57,7 +58,7 @@ export class Panel {
     this.status = make("p", { className: "status", role: "status" });
     this.tool = make("p", { className: "unseen", role: "status" });
     this.answer = make("p", { className: "answer", "aria-hidden": "true" });
-    this.picture = new ImageView();
+    this.picture = reads ? new ImageView() : new PixelsView();
     this.bars = new BarsView();
     this.buttons = {
       undo: this.button("undo", "Undo", () => this.pad.undo()),
@@ -67,16 +68,18 @@ export class Panel {
     };
     this.buttons.eraser.setAttribute("aria-pressed", "false");
     this.below = make("div", { className: "below" });
+    const right = reads
+      ? [make("div", { className: "reading" }, this.answer, this.picture.element),
+        this.status, this.bars.element]
+      : [this.picture.element];
     root.append(
       make("style", { textContent: css }),
-      make("div", { className: "panel", role: "group", "aria-label": "Drawing pad" },
+      make("div", { className: reads ? "panel" : "panel pair", role: "group", "aria-label": "Drawing pad" },
         make("div", { className: "left" },
           make("div", { className: "paper" }, this.canvas, this.hint),
           make("div", { className: "tools" }, ...Object.values(this.buttons)),
-          make("p", { className: "unseen", id: `${id}-how` }, HOW)),
-        make("div", { className: "right" },
-          make("div", { className: "reading" }, this.answer, this.picture.element),
-          this.status, this.bars.element),
+          make("p", { className: "how unseen", id: `${id}-how` }, HOW)),
+        make("div", { className: "right" }, ...right),
         this.below, this.tool),
     );
     this.pad = new Pad(this.canvas, {

@@ -1,5 +1,8 @@
 // What a network makes of a drawing: the image it gets, its probabilities, the maps of its layers.
 
+const SIDE = 28;
+const WINDOW = 7; // pixels of a side, whose numbers are written out
+
 /** Make an element: make("p", { className: "x" }, child, "text"). */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -9,6 +12,16 @@ export function make(tag, properties = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+/** Call `act` with where a pointer is on an element, in shares of its sides; a finger only taps. */
+function whenPointed(element, act) {
+  for (const name of ["pointermove", "pointerdown"]) {
+    element.addEventListener(name, (event) => {
+      const box = element.getBoundingClientRect();
+      act((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    });
+  }
 }
 
 /** A share as a whole percentage; certainty is never claimed. */
@@ -73,6 +86,66 @@ export class ImageView {
 
   paint() {
     paintImage(this.canvas, this.image);
+  }
+}
+
+/** The 28x28 image at the size of the sheet, and the numbers round the pixel that is pointed at. */
+export class PixelsView {
+  constructor() {
+    this.place = [14, 14]; // row and column
+    this.canvas = make("canvas", {
+      className: "image large", role: "img", tabIndex: 0,
+      "aria-label": "Your drawing as 28 by 28 pixels. The arrow keys move from pixel to pixel.",
+    });
+    this.numbers = make("pre", { className: "numbers", "aria-hidden": "true" });
+    this.sentence = make("p", { className: "pixel", role: "status" });
+    this.element = make("figure", { className: "pixels" }, this.canvas,
+      make("figcaption", {}, "28×28 pixels, fitted and centred as MNIST has them. Point at one to " +
+        "see the numbers round it."),
+      this.numbers, this.sentence);
+    whenPointed(this.canvas, (x, y) => this.ask(Math.floor(y * SIDE), Math.floor(x * SIDE)));
+    this.canvas.addEventListener("keydown", (event) => {
+      const ways = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+      if (!Object.hasOwn(ways, event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const [down, across] = ways[event.key];
+      this.ask(this.place[0] + down, this.place[1] + across);
+    });
+    this.show(null);
+  }
+
+  show(image) {
+    this.image = image ?? new Uint8Array(SIDE * SIDE);
+    this.paint();
+  }
+
+  /** Show the numbers round a pixel; outside the image, round the nearest one inside. */
+  ask(row, column) {
+    this.place = [row, column].map((value) => Math.min(SIDE - 1, Math.max(0, value || 0)));
+    const [y, x] = this.place;
+    this.sentence.textContent =
+      `Row ${y}, column ${x}, both counted from 0: ${this.image[y * SIDE + x]}.`;
+    this.paint();
+  }
+
+  paint() {
+    const [row, column] = this.place;
+    paintImage(this.canvas, this.image);
+    const context = this.canvas.getContext("2d");
+    context.fillStyle = getComputedStyle(this.canvas).getPropertyValue("--pad-red") || "red";
+    context.fillRect(column, row, 1, 1);
+    const first = (value) => Math.min(SIDE - WINDOW, Math.max(0, value - (WINDOW - 1) / 2));
+    const [top, left] = [first(row), first(column)];
+    const lines = [];
+    for (let y = top; y < top + WINDOW; y += 1) {
+      for (let x = left; x < left + WINDOW; x += 1) {
+        const number = String(this.image[y * SIDE + x]).padStart(3);
+        const here = y === row && x === column;
+        lines.push(here ? make("b", {}, number) : number, x < left + WINDOW - 1 ? " " : "\n");
+      }
+    }
+    this.numbers.replaceChildren(...lines);
   }
 }
 
@@ -160,13 +233,16 @@ const WORDS = {
   "max pooling": "the largest of each 2×2",
   "batch norm and ReLU": "after batch norm and ReLU",
   "linear and ReLU": "hidden features after ReLU",
+  ReLU: "after ReLU", // so far as a notebook knows
+  GELU: "after GELU",
 };
 
-/** The maps of every layer, those that ReLU has passed on; each pixel can be asked where it is from. */
+/** The maps of every layer, those that ReLU has passed on; where it follows a convolution, each pixel
+ * can be asked where it is from. */
 export class LayersView {
   constructor(network) {
     this.network = network;
-    this.parts = network.steps.filter((step) => /ReLU/.test(step.kind)).map((step, number) => {
+    this.parts = network.steps.filter((step) => /(Re|GE)LU/.test(step.kind)).map((step, number) => {
       const { channels, height, width } = step;
       const columns = Math.min(channels, height > 10 ? 8 : 16);
       const size = height > 1 ? `${channels} maps of ${height}×${width}` : `${channels} numbers`;
@@ -202,10 +278,8 @@ export class LayersView {
   listen(part) {
     const { canvas, step, columns } = part;
     canvas.tabIndex = 0;
-    canvas.addEventListener("pointermove", (event) => {
-      const box = canvas.getBoundingClientRect();
-      const x = Math.floor(((event.clientX - box.left) / box.width) * canvas.width);
-      const y = Math.floor(((event.clientY - box.top) / box.height) * canvas.height);
+    whenPointed(canvas, (shareX, shareY) => {
+      const [x, y] = [Math.floor(shareX * canvas.width), Math.floor(shareY * canvas.height)];
       const [across, down] = [step.width + 1, step.height + 1]; // a gap of one between the maps
       const channel = Math.floor(y / down) * columns + Math.floor(x / across);
       const [row, column] = [y % down, x % across];

@@ -36,7 +36,7 @@ book: $(BUILT) ## build the site into _build/html
 
 # The network that the pages read with. It is trained anew only when what it comes from has changed.
 RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/*.xz) $(addprefix mnist_lab/, \
-	datasets.py augmentation.py batches.py models.py training.py export.py)
+	datasets.py populations.py augmentation.py batches.py models.py training.py recipes.py export.py)
 
 $(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
 	$(PY) -m book.recogniser $@

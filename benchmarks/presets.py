@@ -29,7 +29,8 @@ def is_recipe(recorded: dict[str, Any] | None, recipe: Recipe) -> bool:
         return False
     defaults = json.loads(json.dumps(asdict(TrainConfig())))
     described = json.loads(json.dumps(asdict(recipe)))
-    return bool({**recorded, "config": {**defaults, **recorded["config"]}} == described)
+    config = {**defaults, **recorded["config"]}
+    return bool({"upstrokes": 0.0, **recorded, "config": config} == described)
 
 
 def main() -> None:
@@ -50,7 +51,8 @@ def main() -> None:
             entry = results[name] = {"recipe": json.loads(json.dumps(asdict(recipe)))}
         for seed in range(len(entry.get("accuracy", {}).get("values", [])), arguments.seeds):
             config = replace(recipe.config, seed=seed)
-            run = fit(recipe.model, train, validation, config, arguments=recipe.arguments)
+            taught = recipe.prepare(train)
+            run = fit(recipe.model, taught, validation, config, arguments=recipe.arguments)
             test = evaluate(run.model, Batches(mnist.test, normalisation=config.normalisation))
             figures = {
                 "accuracy": test.accuracy,

@@ -17,24 +17,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnist_lab.augmentation import Augmentation
 from mnist_lab.checkpoints import ModelCard
 from mnist_lab.datasets import DigitSet, load_mnist, split
 from mnist_lab.export import export_web
 from mnist_lab.files import write_atomically
-from mnist_lab.training import TrainConfig, fit
+from mnist_lab.recipes import PAGES
+from mnist_lab.training import fit
 
 NEEDED = 0.992  # of the validation digits
-WIDTH = 16  # 118 kB, and a few milliseconds for a drawing
-
-# A mouse's digits lean, wobble and vary in width more than those of the writers. Six epochs take
-# about 35 seconds of one core.
-CONFIG = TrainConfig(
-    epochs=6,
-    learning_rate=0.02,
-    label_smoothing=0.05,
-    augmentation=Augmentation(rotate=12, shift=1, scale=0.12, shear=10, stroke=0.5),
-)
 
 
 def picture_of(digits: DigitSet, rows: int = 20) -> bytes:
@@ -54,10 +44,9 @@ def picture_of(digits: DigitSet, rows: int = 20) -> bytes:
 def main(target: Path) -> float:
     """Train, check and write; return the accuracy on validation data."""
     train, validation = split(load_mnist().train, seed=0)
-    arguments = {"width": WIDTH}
     result = fit(
-        "small_cnn", train, validation, CONFIG, arguments=arguments, device="cpu",
-        progress=sys.stderr.isatty(),
+        PAGES.model, PAGES.prepare(train), validation, PAGES.config,
+        arguments=PAGES.arguments, device="cpu", progress=sys.stderr.isatty(),
     )  # fmt: skip
     accuracy = result.best.validation.accuracy
     if accuracy < NEEDED:
@@ -67,7 +56,7 @@ def main(target: Path) -> float:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target.with_name("digits.png"), picture_of(validation))
-    export_web(result.model, ModelCard("small_cnn", arguments), target)
+    export_web(result.model, ModelCard(PAGES.model, PAGES.arguments), target)
     return accuracy
 
 

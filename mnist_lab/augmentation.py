@@ -3,8 +3,9 @@
     augment = Augmentation(rotate=10, shift=2, scale=0.1)
     images = augment(images, generator)         # float32 (n, 1, h, w) in and out
 
-All of it is one resampling: each image gets its own affine map, elastic displacements are added to
-the map, and one bilinear look-up reads the pixels. The batched form follows `grid_sample` of
+What moves pixels is one resampling: each image gets its own affine map, elastic displacements are
+added to the map, and one bilinear look-up reads the pixels. Strokes are made wider or narrower
+before it, greys are changed after it. The batched form follows `grid_sample` of
 spatial transformer networks (Jaderberg et al. 2015); elastic distortion is that of Simard,
 Steinkraus and Platt 2003.
 """
@@ -40,6 +41,22 @@ class Augmentation:
         Pixels: standard deviation of the Gaussian that smooths the noise (sigma).
     stroke : float
         Pixels that either side of a stroke gains or loses, drawn from [-stroke, stroke], at most 1.
+    aspect : float
+        Relative: an image becomes wider and flatter, or narrower and higher, by a factor between
+        1 / (1 + aspect) and 1 + aspect.
+    fill : float
+        The share of the images whose digit is stretched, as some scanners' software does, until it
+        fills a square as large as the longer of its sides.
+    sharpen : float
+        The share of the images whose greys become nearly black or nearly white. Where the limit
+        between the two lies, and how hard it is, is drawn anew for each.
+    contrast : float
+        The share of the ink that an image loses, drawn from [0, contrast].
+    noise : float
+        Grey values: the standard deviation of what is added to every pixel. It is drawn from
+        [0, noise], mostly near its lower end (the cube of a uniform number), since noise is rare.
+
+    The last three take pixels of 0 to 255.
     """
 
     rotate: float = 0.0
@@ -49,11 +66,15 @@ class Augmentation:
     elastic_strength: float = 0.0
     elastic_smoothness: float = 4.0
     stroke: float = 0.0
+    aspect: float = 0.0
+    fill: float = 0.0
+    sharpen: float = 0.0
+    contrast: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rotate", "shift", "scale", "shear", "elastic_strength", "stroke"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
+        for name, value in vars(self).items():
+            if name != "elastic_smoothness" and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be 0 or more and finite, found {value}.")
         if self.scale >= 1:
             raise ValueError(f"scale must be below 1, found {self.scale}.")
@@ -61,6 +82,9 @@ class Augmentation:
             raise ValueError(f"shear must be below 90 degrees, found {self.shear}.")
         if self.stroke > 1:
             raise ValueError(f"stroke must be at most 1 pixel, found {self.stroke}.")
+        for name in ("fill", "sharpen", "contrast"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} must be at most 1, found {getattr(self, name)}.")
         if not 0 < self.elastic_smoothness < math.inf:
             raise ValueError(
                 f"elastic_smoothness must be above 0 and finite, found {self.elastic_smoothness}."
@@ -69,12 +93,18 @@ class Augmentation:
     @property
     def _moves_nothing(self) -> bool:
         """Whether every pixel stays where it is."""
-        return not (self.rotate or self.shift or self.scale or self.shear or self.elastic_strength)
+        moved = self.rotate or self.shift or self.scale or self.shear or self.elastic_strength
+        return not (moved or self.aspect or self.fill)
+
+    @property
+    def _keeps_greys(self) -> bool:
+        """Whether a pixel that stays where it is keeps its grey."""
+        return not (self.sharpen or self.contrast or self.noise)
 
     @property
     def changes_nothing(self) -> bool:
         """Whether every range is zero."""
-        return self._moves_nothing and not self.stroke
+        return self._moves_nothing and self._keeps_greys and not self.stroke
 
     def __call__(
         self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None = None
@@ -91,8 +121,16 @@ class Augmentation:
         """
         if self.stroke:  # first: what follows smooths the edges
             images = self._change_strokes(images, generator, piece)
-        if self._moves_nothing:
-            return images
+        if not self._moves_nothing:
+            images = self._move(images, generator, piece)
+        if not self._keeps_greys:  # last: scanners and cameras come after the pen
+            images = self._change_greys(images, generator, piece)
+        return images
+
+    def _move(
+        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
+    ) -> Tensor:
+        """Read every pixel from another place."""
         count, _, height, width = images.shape
         maps = self._affine_maps(images, generator, piece)
         # `F.affine_grid` does the same three times slower on a CPU.
@@ -149,7 +187,46 @@ class Augmentation:
         aspect = height / width
         across = [x_by_x, x_by_y * aspect, -left / (width / 2)]
         along = [y_by_x / aspect, y_by_y, -up / (height / 2)]
-        return torch.stack([torch.stack(across, 1), torch.stack(along, 1)], 1).to(images.dtype)
+        maps = torch.stack([torch.stack(across, 1), torch.stack(along, 1)], 1).to(images.dtype)
+        # Stretched before all else, so the way back ends with it: it divides what is read.
+        if self.aspect:
+            draws = torch.rand(whole, generator=generator, device=images.device) * 2 - 1
+            wider = torch.exp(draws[start : start + count] * math.log1p(self.aspect))
+            maps = maps / torch.stack([wider, 1 / wider], 1)[:, :, None].to(images.dtype)
+        if self.fill:
+            draws = torch.rand(whole, generator=generator, device=images.device)
+            filled = (draws[start : start + count] < self.fill)[:, None]
+            middle, growth = _box_of(images)
+            maps = maps / torch.where(filled, growth, 1.0)[:, :, None]
+            maps[:, :, 2] += torch.where(filled, middle, 0.0)
+        return maps
+
+    def _change_greys(
+        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
+    ) -> Tensor:
+        """Sharpen the edges of some images, make ink fainter, add noise."""
+        count = len(images)
+        start, whole = piece or (0, count)
+
+        def draw(number: int) -> Tensor:
+            draws = torch.rand(number, whole, generator=generator, device=images.device)
+            return draws[:, start : start + count, None, None, None].to(images.dtype)
+
+        if self.sharpen:
+            which, limit, slope = draw(3)
+            # Greys rise from 0 to 255 around a limit between a quarter and three quarters, over
+            # half of the range or as little as a tenth of it.
+            sharp = ((images / 255 - 0.25 - 0.5 * limit) * (2 + 8 * slope) + 0.5).clamp(0, 1)
+            images = torch.where(which < self.sharpen, sharp * 255, images)
+        if self.contrast:
+            images = images * (1 - self.contrast * draw(1)[0])
+        if self.noise:
+            deviation = self.noise * draw(1)[0] ** 3
+            noise = torch.randn(
+                whole, *images.shape[1:], generator=generator, device=images.device
+            )[start : start + count]
+            images = (images + noise.to(images.dtype) * deviation).clamp(0, 255)
+        return images
 
     def _displacements(
         self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None = None
@@ -168,6 +245,24 @@ class Augmentation:
         pixels = rows @ (noise * 2 - 1) @ columns.T * self.elastic_strength
         half = torch.tensor([width / 2, height / 2], device=images.device)
         return (pixels / half[:, None, None]).to(images.dtype)
+
+
+def _box_of(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the middle of each digit's box and what makes the box square: both (n, 2), x first.
+
+    The middle is in `grid_sample`'s units. The shorter side grows to the longer one.
+    """
+    _, _, height, width = images.shape
+    grey = images.amax(dim=1)
+    ink = grey > grey.amax(dim=(1, 2), keepdim=True) / 4
+    middles, sides = [], []
+    for size, seen in ((width, ink.any(dim=1)), (height, ink.any(dim=2))):
+        first = seen.to(images.dtype).argmax(dim=1)
+        last = size - 1 - seen.flip(1).to(images.dtype).argmax(dim=1)
+        middles.append((first + last + 1) / size - 1)
+        sides.append(last - first + 1)
+    side = torch.stack(sides, 1).to(images.dtype)
+    return torch.stack(middles, 1).to(images.dtype), side.amax(dim=1, keepdim=True) / side
 
 
 @lru_cache(maxsize=16)

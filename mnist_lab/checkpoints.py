@@ -121,7 +121,10 @@ TOLD = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay"),
     *("l1_penalty", "label_smoothing", "clip_norm", "average_decay", "augmentation", "seed"),
 )
-TOLD_OF_IMAGES = ("rotate", "shift", "scale", "shear", "elastic_strength")
+TOLD_OF_IMAGES = (
+    *("rotate", "shift", "scale", "shear", "elastic_strength", "stroke", "aspect", "fill"),
+    *("sharpen", "contrast", "noise"),
+)
 
 
 def _describe_data(training: Mapping[str, Any]) -> str:

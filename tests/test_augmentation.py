@@ -58,7 +58,11 @@ class TestWhole:
         assert Augmentation()(pixels, generator()) is pixels
 
     @pytest.mark.parametrize(
-        "name", ["rotate", "shift", "scale", "shear", "elastic_strength", "stroke"]
+        "name",
+        [
+            *("rotate", "shift", "scale", "shear", "elastic_strength", "stroke"),
+            *("aspect", "fill", "sharpen", "contrast", "noise"),
+        ],
     )
     def test_each_range_switches_its_change_on(self, name: str, pixels: Tensor) -> None:
         augment = Augmentation(**{name: 0.5})
@@ -123,6 +127,12 @@ class TestWhole:
             {"shift": -0.1},
             {"scale": -0.1},
             {"scale": 1.0},
+            {"aspect": -0.1},
+            {"fill": 1.1},
+            {"sharpen": 1.1},
+            {"contrast": 1.1},
+            {"noise": -1},
+            {"noise": math.inf},
             {"shear": -5},
             {"shear": 90},
             {"elastic_strength": -1},
@@ -293,6 +303,120 @@ class TestStroke:
         whole = augment(pixels, generator())
         piece = augment(pixels[8:20], generator(), (8, len(pixels)))
         assert torch.equal(piece, whole[8:20])
+
+
+class TestAspect:
+    def test_what_an_image_gains_in_width_it_loses_in_height(self) -> None:
+        changed = Augmentation(aspect=0.5)(dots(4_000, 61, 61, 40, 40), generator())
+        row, column = (centres(changed) - 30).T
+        assert row * column == pytest.approx(100, abs=5)
+        factors = column / 10
+        assert factors.max() < 1.52
+        assert factors.min() > 1 / 1.52
+        assert (factors > 1.45).any()
+        assert (factors < 1 / 1.3).any()
+        assert np.median(factors) == pytest.approx(1, abs=0.03)
+
+    def test_is_along_the_digits_own_axes_however_far_it_is_turned(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dot = dots(1, 61, 61, 40, 30)  # ten pixels below the middle
+        force_draws(monkeypatch, rotate=1)
+        affine = augmentation.torch.rand
+        monkeypatch.setattr(
+            augmentation.torch,
+            "rand",
+            lambda *size, **_: affine(*size) if len(size) == 2 else torch.ones(*size),
+        )
+        ((row, column),) = centres(Augmentation(rotate=90, aspect=1)(dot, generator())) - 30
+        # Twice as wide is half as high: five pixels are left, and then it is turned.
+        assert (row, abs(column)) == pytest.approx((0, 5), abs=0.02)
+
+
+class TestFill:
+    def bar(self, count: int = 1) -> Tensor:
+        """A bar 20 pixels high and 4 wide, off the middle."""
+        images = torch.zeros(count, 1, 28, 28)
+        images[..., 3:23, 15:19] = 255
+        return images
+
+    def test_a_digit_fills_a_square_in_the_middle(self) -> None:
+        filled = Augmentation(fill=1)(self.bar(), generator())[0, 0] > 127
+        assert torch.equal(filled.nonzero().amin(dim=0), torch.tensor([4, 4]))
+        assert torch.equal(filled.nonzero().amax(dim=0), torch.tensor([23, 23]))
+        lying = Augmentation(fill=1)(self.bar().transpose(2, 3), generator())[0, 0] > 127
+        assert torch.equal(lying, filled)
+
+    def test_only_its_share_of_the_images(self) -> None:
+        changed = Augmentation(fill=0.3)(self.bar(4_000), generator())
+        wide = (changed > 127).any(dim=2).sum(dim=(1, 2)) == 20
+        assert float(wide.float().mean()) == pytest.approx(0.3, abs=0.03)
+        assert torch.allclose(changed[~wide], self.bar(), atol=1e-2)
+
+    def test_an_empty_image_stays_empty(self) -> None:
+        assert float(Augmentation(fill=1)(torch.zeros(2, 1, 28, 28), generator()).max()) == 0
+
+
+class TestGreys:
+    def test_the_share_that_is_sharpened_has_few_greys(self, mnist: MNIST) -> None:
+        pixels = torch.from_numpy(mnist.train.images[:2_000]).unsqueeze(1).float()
+        sharpened = Augmentation(sharpen=0.4)(pixels, generator())
+        changed = (sharpened != pixels).flatten(1).any(dim=1)
+        assert float(changed.float().mean()) == pytest.approx(0.4, abs=0.04)
+        greys = ((pixels > 25) & (pixels < 230)).float().mean(dim=(1, 2, 3))
+        left = ((sharpened > 25) & (sharpened < 230)).float().mean(dim=(1, 2, 3))
+        assert float(left[changed].mean()) < 0.6 * float(greys[changed].mean())
+        assert torch.equal(left[~changed], greys[~changed])
+
+    def test_black_and_white_stay_what_they_are(self) -> None:
+        two = torch.tensor([0.0, 255.0]).view(1, 1, 1, 2).repeat(500, 1, 1, 1)
+        assert torch.equal(Augmentation(sharpen=1)(two, generator()), two)
+
+    def test_the_limit_between_black_and_white_differs(self) -> None:
+        grey = torch.full((2_000, 1, 1, 1), 0.5 * 255)
+        sharpened = Augmentation(sharpen=1)(grey, generator())
+        assert float((sharpened < 127).float().mean()) == pytest.approx(0.5, abs=0.05)
+        assert float((sharpened < 1).float().mean()) > 0.1
+        # Whatever the limit, a tenth of full ink is lighter than it, nine tenths darker.
+        for ink, low, high in ((0.1, 0, 127), (0.9, 128, 255)):
+            changed = Augmentation(sharpen=1)(torch.full_like(grey, ink * 255), generator())
+            assert low <= float(changed.min())
+            assert float(changed.max()) <= high
+
+    def test_contrast_takes_up_to_its_share_of_the_ink(self, pixels: Tensor) -> None:
+        many = pixels[:1].repeat(4_000, 1, 1, 1)
+        faint = Augmentation(contrast=0.6)(many, generator())
+        share = faint.sum((1, 2, 3)) / many.sum((1, 2, 3))
+        assert 0.4 <= float(share.min()) < 0.42
+        assert 0.98 < float(share.max()) <= 1
+        assert float(share.mean()) == pytest.approx(0.7, abs=0.01)
+        assert torch.allclose(faint[0], many[0] * share[0], atol=1e-3)
+
+    def test_noise_is_mostly_weak_and_at_most_as_strong_as_asked(self) -> None:
+        grey = torch.full((2_000, 1, 28, 28), 128.0)
+        deviation = (Augmentation(noise=20)(grey, generator()) - 128).flatten(1).std(dim=1)
+        assert float(deviation.max()) < 21.5
+        assert float(deviation.max()) > 18
+        assert float(deviation.median()) == pytest.approx(20 / 8, abs=0.4)
+
+    def test_noise_leaves_no_pixel_beyond_black_and_white(self, pixels: Tensor) -> None:
+        noisy = Augmentation(noise=200)(pixels, generator())
+        assert float(noisy.min()) == 0
+        assert float(noisy.max()) == 255
+
+    def test_a_piece_of_a_batch_is_changed_as_the_whole_is(self, pixels: Tensor) -> None:
+        augment = Augmentation(aspect=0.3, fill=0.5, sharpen=0.5, contrast=0.5, noise=50)
+        whole = augment(pixels, generator())
+        piece = augment(pixels[8:20], generator(), (8, len(pixels)))
+        assert torch.allclose(piece, whole[8:20], atol=1e-3)
+        assert len(augment(pixels[:0], generator(), (3, len(pixels)))) == 0
+
+
+def test_what_came_later_does_not_change_what_was_drawn_before(pixels: Tensor) -> None:
+    # Records depend on it: the sums were taken before aspect and the greys' changes came.
+    changed = Augmentation(**vars(EVERYTHING) | {"stroke": 0.5})(pixels, generator())
+    sums = [26418.416, 42788.496, 9364.367, 11490.352]
+    assert changed.sum((1, 2, 3))[:4].tolist() == pytest.approx(sums, rel=1e-5)
 
 
 def test_images_that_are_not_square_keep_their_shape() -> None:

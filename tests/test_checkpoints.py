@@ -444,6 +444,11 @@ class TestPublishedCard:
         assert "weight" not in page
         assert "- augmentation: rotate 5\n" in page
 
+    def test_tells_every_change_of_images(self) -> None:
+        ranges = {name: 0.5 for name in vars(Augmentation()) if name != "elastic_smoothness"}
+        page = self.page(replace(CARD, training={"config": {"augmentation": ranges}}))
+        assert all(f"{name} 0.5" in page for name in ranges)
+
     def test_says_what_was_not_recorded(self) -> None:
         assert self.page(replace(CARD, training={})).count("Not recorded.") == 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -46,6 +46,17 @@ class TestPresets:
         train_epoch(state, train, config)
         assert state.step == 2
         assert evaluate(state.scored_model, Batches(small_sets[1])).count == 500
+
+    def test_only_the_digits_to_train_on_get_upstrokes(
+        self, small_sets: tuple[DigitSet, DigitSet]
+    ) -> None:
+        train = small_sets[0]
+        bare = replace(PRESETS["standard"], upstrokes=0.0)
+        assert bare.prepare(train) is train
+        prepared = replace(bare, upstrokes=0.5).prepare(train)
+        changed = (prepared.images != train.images).any(axis=(1, 2))
+        assert set(train.labels[changed]) == {1}
+        assert 0.3 < changed[train.labels == 1].mean() < 0.7
 
     def test_hold_validation_data_out_and_score_in_eval_mode(self) -> None:
         assert all(recipe.holds_out_validation for recipe in PRESETS.values())

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from book import recogniser
-from mnist_lab.datasets import MNIST, split
+from mnist_lab.datasets import MNIST, load_mnist, split
 from mnist_lab.models import build_model
 
 
@@ -47,6 +47,11 @@ def test_it_is_chosen_on_validation_data_and_fits_a_page(
     asked = pretend(monkeypatch, 0.9935)
     assert recogniser.main(tmp_path / "new" / "network.safetensors") == 0.9935
     assert (len(asked["train"]), len(asked["validation"])) == (55_000, 5_000)
+    train, validation = split(load_mnist().train, seed=0)
+    assert np.array_equal(asked["validation"].images, validation.images)
+    changed = (asked["train"].images != train.images).any(axis=(1, 2))
+    assert set(train.labels[changed]) == {1}
+    assert changed[train.labels == 1].mean() == pytest.approx(0.3, abs=0.03)
     written = tmp_path / "new" / "network.safetensors"
     assert written.stat().st_size < 130_000
     with safe_open(written, "pt") as file:

@@ -1,0 +1,187 @@
+"""What networks read when digits are not as MNIST has them: a table, row by row.
+
+    python -m benchmarks.robustness [--seeds 3] [--only pages ...] [--fonts DIR] [--keel DIR]
+    python -m benchmarks.robustness --check FILE    # of one network that a page reads
+
+Rows are MNIST's validation digits under each of `corruptions.CORRUPTIONS`, and handwriting of other
+people: UCI's digits, which scikit-learn ships, and, where a folder is given, handwriting fonts and
+two sets of the UCI repository (`other_hands` says where they come from). The test set is not
+touched. Of the fonts, every other one by name was used to choose the pages' augmentation; the rows
+are of the rest.
+
+Trained networks stay in `_build/robustness`, so a run goes on where it stopped and a new row costs
+no training; a recipe that has changed starts anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from torch import nn
+
+from benchmarks import other_hands
+from benchmarks.presets import is_recipe
+from benchmarks.recording import RESULTS, describe_run, write_record
+from mnist_lab.batches import Batches
+from mnist_lab.checkpoints import load_checkpoint
+from mnist_lab.corruptions import CORRUPTIONS, corrupt
+from mnist_lab.datasets import DigitSet, load_mnist, load_uci_digits, split
+from mnist_lab.models import build_model
+from mnist_lab.recipes import PAGES, PRESETS, Recipe
+from mnist_lab.records import summarise
+from mnist_lab.training import evaluate, fingerprint, fit
+
+COMMAND = "python -m benchmarks.robustness"
+NETWORKS = Path("_build/robustness")
+RECIPES = {
+    "plain": replace(PAGES, config=replace(PAGES.config, augmentation=None), upstrokes=0.0),
+    "pages": PAGES,
+    "standard": PRESETS["standard"],
+}
+PEN_DIGITS = 2_000  # those before were used to choose the augmentation
+
+
+def corrupted(validation: DigitSet) -> dict[str, DigitSet]:
+    """Return validation digits as they are and under every corruption, by the row's name."""
+    rows = {name: corrupt(validation, name) for name in CORRUPTIONS}
+    return {"as they are": validation, **rows}
+
+
+def other_writers(fonts: Path | None, keel: Path | None) -> dict[str, DigitSet]:
+    """Return handwriting that is not MNIST's, by the row's name."""
+    uci = load_uci_digits()
+    rows = {"UCI": uci, "UCI, binary": other_hands.make_binary(uci)}
+    if keel is not None:
+        pens = other_hands.load_pen_digits(keel / "penbased.dat")
+        rows["UCI, pen tablet"] = pens.subset(np.arange(PEN_DIGITS, 2 * PEN_DIGITS))
+    if fonts is not None:
+        hands = other_hands.load_fonts(fonts)
+        unseen = {name: hands[name] for name in sorted(hands)[1::2]}
+        upright = {name: hand[1::3] for name, hand in unseen.items()}
+        for manner in other_hands.MANNERS:
+            # To find a digit on paper takes long: for `predict` each is drawn in one slant.
+            drawn = upright if manner == "predict" else unseen
+            rows[f"fonts, {manner}"] = other_hands.draw_hands(drawn, manner)
+    return rows
+
+
+def score(model: nn.Module, recipe: Recipe, rows: Mapping[str, DigitSet]) -> dict[str, float]:
+    """Return the accuracy in every row."""
+    normalisation = recipe.config.normalisation
+    return {
+        name: evaluate(model, Batches(digits, normalisation=normalisation)).accuracy
+        for name, digits in rows.items()
+    }
+
+
+def trained(name: str, recipe: Recipe, seed: int, sets: tuple[DigitSet, DigitSet]) -> nn.Module:
+    """Return the network of a recipe and seed: from the folder, if it has been trained there."""
+    sets = recipe.prepare(sets[0]), sets[1]
+    folder = NETWORKS / f"{name}_{seed}"
+    config = replace(recipe.config, seed=seed)
+    if (folder / "model.json").exists() and not (folder / "resume.json").exists():
+        model, card = load_checkpoint(folder)
+        asked = {"config": json.loads(json.dumps(config.to_json())), "data": fingerprint(*sets)}
+        if card.arguments == recipe.arguments and asked.items() <= card.training.items():
+            return model
+    run = fit(
+        recipe.model, *sets, config, arguments=recipe.arguments, device="cpu", folder=folder,
+        progress=False,
+    )  # fmt: skip
+    return run.model
+
+
+def read_network(path: Path) -> nn.Module:
+    """Return the network in a file that `export_web` wrote."""
+    with safe_open(path, "pt") as file:
+        card = json.loads(file.metadata()["card"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    model = build_model(card["model"], **card["arguments"])
+    missing, unknown = model.load_state_dict(tensors, strict=False)
+    if unknown or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise SystemExit(f"{path} does not hold the weights of a {card['model']}.")
+    return model.eval()
+
+
+def draw_table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Return accuracies as lines of text: a row a line, a column a network."""
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    width = max(len(row) for row in rows)
+    lines = [" " * width + "".join(f"{name:>10}" for name in columns)]
+    for row in rows:
+        cells = (f"{column[row]:.2%}" if row in column else "" for column in columns.values())
+        lines.append(f"{row:{width}}" + "".join(f"{cell:>10}" for cell in cells))
+    return "\n".join(lines)
+
+
+def check(path: Path, digits: int = 1_000) -> dict[str, float]:
+    """Score the network in a file on validation digits and UCI's."""
+    _, validation = split(load_mnist().train, seed=0)
+    rows = corrupted(validation.subset(np.arange(digits))) | other_writers(None, None)
+    return score(read_network(path), PAGES, rows)
+
+
+def describe_rows(rows: Mapping[str, DigitSet]) -> dict[str, dict[str, Any]]:
+    """Return what a record says about every row."""
+    described: dict[str, dict[str, Any]] = {}
+    for name, digits in rows.items():
+        described[name] = {"digits": len(digits)}
+        if name in CORRUPTIONS:
+            corruption = CORRUPTIONS[name]
+            described[name] |= {
+                "dose": corruption.dose, "unit": corruption.unit, "meaning": corruption.meaning,
+            }  # fmt: skip
+    return described
+
+
+def main() -> None:
+    """Measure what the record lacks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--fonts", type=Path, help="a folder of handwriting fonts")
+    parser.add_argument("--keel", type=Path, help="the folder of penbased.dat")
+    parser.add_argument("--check", type=Path, help="print the table of one exported network")
+    arguments = parser.parse_args()
+    if arguments.check:
+        print(draw_table({arguments.check.stem: check(arguments.check)}))
+        return
+    path = RESULTS / "robustness.json"
+    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    sets = split(load_mnist().train, seed=0)
+    rows = corrupted(sets[1]) | other_writers(arguments.fonts, arguments.keel)
+    record["rows"] = record.get("rows", {}) | describe_rows(rows)
+    if arguments.fonts is not None:
+        record["fonts"] = sorted(file.stem for file in arguments.fonts.iterdir())[1::2]
+    results: dict[str, Any] = record.setdefault("results", {})
+    for name in arguments.only:
+        recipe = RECIPES[name]
+        entry = results.get(name, {})
+        if not is_recipe(entry.get("recipe"), recipe):
+            entry = results[name] = {"recipe": json.loads(json.dumps(asdict(recipe))), "rows": {}}
+        for seed in range(arguments.seeds):
+            values = {row: entry["rows"].get(row, {}).get("values", []) for row in rows}
+            lacking = {row: rows[row] for row in rows if len(values[row]) <= seed}
+            if not lacking:
+                continue
+            found = score(trained(name, recipe, seed, sets), recipe, lacking)
+            for row, accuracy in found.items():
+                entry["rows"][row] = summarise([*values[row], accuracy])
+            entry["measured"] = describe_run(COMMAND)
+            write_record("robustness", {**describe_run(COMMAND), **record})
+    columns = {
+        name: {row: cell["mean"] for row, cell in entry["rows"].items()}
+        for name, entry in results.items()
+    }
+    print(draw_table(columns))
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,20 @@ import difflib
 import textwrap
 from typing import Any
 
-from mnist_lab.exercises import ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08, ch09, ch10, ch11
+from mnist_lab.exercises import (
+    ch01,
+    ch02,
+    ch03,
+    ch04,
+    ch05,
+    ch06,
+    ch07,
+    ch08,
+    ch09,
+    ch10,
+    ch11,
+    ch12,
+)
 from mnist_lab.exercises.ch03 import SUSPECT_TITLES, SUSPECTS, suspect_inputs
 from mnist_lab.exercises.checking import Exercise, Verdict, judge
 
@@ -27,7 +40,7 @@ __all__ = ["EXERCISES", "SUSPECTS", "SUSPECT_TITLES", "check", "judge_answer", "
 
 EXERCISES: dict[str, Exercise] = {
     exercise.name: exercise
-    for chapter in (ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08, ch09, ch10, ch11)
+    for chapter in (ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08, ch09, ch10, ch11, ch12)
     for exercise in chapter.EXERCISES
 }
 """All exercises by name."""

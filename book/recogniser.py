@@ -4,7 +4,8 @@
 
 It trains on 55,000 of MNIST's training digits and is scored on the other 5,000; if it reads fewer
 than 99.2 % of those, nothing is written and the build stops. Beside it goes digits.png: 200 of the
-5,000, on which a page shows what the network forgets when a reader teaches it something else.
+5,000, on which a page shows what the network forgets when a reader teaches it something else, and
+a checkpoint, so that `python -m mnist_lab predict _build/recogniser photo.jpg` reads with it too.
 `make book` calls this.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnist_lab.checkpoints import ModelCard
+from mnist_lab.checkpoints import save_checkpoint
 from mnist_lab.datasets import DigitSet, load_mnist, split
 from mnist_lab.export import export_web
 from mnist_lab.files import write_atomically
@@ -56,7 +57,8 @@ def main(target: Path) -> float:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target.with_name("digits.png"), picture_of(validation))
-    export_web(result.model, ModelCard(PAGES.model, PAGES.arguments), target)
+    save_checkpoint(target.parent, result.model, result.card)
+    export_web(result.model, result.card, target)
     return accuracy
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
 from book import recogniser
+from mnist_lab.checkpoints import ModelCard, load_checkpoint
 from mnist_lab.datasets import MNIST, load_mnist, split
 from mnist_lab.models import build_model
 
@@ -26,7 +28,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, accuracy: float) -> dict[str, Any]:
         asked.update(name=name, train=train, validation=validation, **options)
         best = SimpleNamespace(validation=SimpleNamespace(accuracy=accuracy))
         model = build_model(name, seed=0, **options["arguments"])
-        return SimpleNamespace(best=best, model=model.eval())
+        card = ModelCard(name, options["arguments"], training={"epochs": 7})
+        return SimpleNamespace(best=best, model=model.eval(), card=card)
 
     monkeypatch.setattr(recogniser, "fit", fit)
     return asked
@@ -56,6 +59,20 @@ def test_it_is_chosen_on_validation_data_and_fits_a_page(
     assert written.stat().st_size < 130_000
     with safe_open(written, "pt") as file:
         assert json.loads(file.metadata()["card"])["format"] == "mnist-lab web 1"
+
+
+def test_the_command_line_reads_with_the_same_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretend(monkeypatch, 0.9935)
+    recogniser.main(tmp_path / "network.safetensors")
+    model, card = load_checkpoint(tmp_path)
+    assert card.training == {"epochs": 7}
+    with safe_open(tmp_path / "network.safetensors", "pt") as file:
+        page = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    weights = model.state_dict()
+    assert {"conv1.weight", "output.bias"} < page.keys() < weights.keys()
+    assert all(torch.equal(weights[key], tensor) for key, tensor in page.items())
 
 
 def test_the_digits_to_forget_are_validation_digits(mnist: MNIST) -> None:

@@ -12,6 +12,7 @@ INSTALLED := $(VENV)/installed
 SITE := _build/html
 BUILT := $(SITE)/book/index.html
 RECOGNISER := _build/recogniser/small_cnn.safetensors
+ON_THE_SITE := tests/test_pages_network.py tests/test_pages.py tests/test_pad.py # need what `make book` builds
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
 	-type f -not -name '*.pyc' -not -path '*/.*' -not -name 'ch*.md' 2>/dev/null)
 
@@ -53,13 +54,13 @@ lint: $(INSTALLED) ## style and types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## unit tests
-	$(PY) -m pytest tests --ignore tests/test_pages.py --ignore tests/test_pad.py
+	$(PY) -m pytest tests $(addprefix --ignore ,$(ON_THE_SITE))
 
 chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
 	$(PY) -m tools.check_chapters
 
 pages: $(BUILT) ## the built pages in a real browser
-	$(PY) -m pytest tests/test_pages.py tests/test_pad.py
+	$(PY) -m pytest $(ON_THE_SITE)
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks

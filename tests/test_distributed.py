@@ -318,9 +318,16 @@ class TestCommandLine:
         record = json.loads(launched.out[0].splitlines()[-1])
         assert launched.out[0].count("{") == 1
         assert sentences(launched) == []
-        config = replace(PRESETS["standard"].config, epochs=1)
+        recipe = PRESETS["standard"]
         train, validation = datasets.split(mnist.train, seed=0)
-        one = fit("linear", train, validation, config, device="cpu", progress=False)
+        one = fit(
+            "linear",
+            recipe.prepare(train),
+            validation,
+            replace(recipe.config, epochs=1),
+            device="cpu",
+            progress=False,
+        )
         assert record["validation_accuracy"] == pytest.approx(
             one.best.validation.accuracy, abs=2e-3
         )

@@ -15,7 +15,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, Route
 
 from tests.browsing import DESK, PHONE, SITE, Trouble, both_doors, opened, watch
 
@@ -374,6 +374,20 @@ def test_a_quiz_answers_at_once(browser: Browser, address: str, door: str) -> No
         assert "a product of matrices is a matrix" in (question.text_content() or "")
         question.locator(".MCButton", has_text="Nothing that a single linear layer cannot").click()
         assert "multiply out to one matrix" in (question.text_content() or "")
+
+
+def test_a_quiz_puts_up_with_formulas_that_come_late(browser: Browser, address: str) -> None:
+    with browser.new_context(viewport=DESK) as context:
+        page, trouble = watch(context, address)
+        held: list[Route] = []
+        page.route("**/mathjax/tex-mml-chtml.js*", lambda route: held.append(route))
+        page.goto(f"{address}/{CHAPTER}", wait_until="commit")
+        page.locator(".Quiz .MCButton").first.wait_for()
+        page.wait_for_timeout(2_000)  # the quiz has its formulas set a moment after it is shown
+        assert len(held) == 1
+        held[0].continue_()
+        page.locator("mjx-container").first.wait_for()
+    assert trouble == Trouble(), trouble
 
 
 def test_a_solution_is_folded_until_it_is_asked_for(browser: Browser, address: str) -> None:

@@ -175,7 +175,7 @@ def main() -> None:
             for row, accuracy in found.items():
                 entry["rows"][row] = summarise([*values[row], accuracy])
             entry["measured"] = describe_run(COMMAND)
-            write_record("robustness", {**describe_run(COMMAND), **record})
+            write_record("robustness", record | describe_run(COMMAND))
     columns = {
         name: {row: cell["mean"] for row, cell in entry["rows"].items()}
         for name, entry in results.items()

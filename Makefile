@@ -12,7 +12,6 @@ INSTALLED := $(VENV)/installed
 SITE := _build/html
 BUILT := $(SITE)/book/index.html
 RECOGNISER := _build/recogniser/small_cnn.safetensors
-ON_THE_SITE := tests/test_pages_network.py tests/test_pages.py tests/test_pad.py # need what `make book` builds
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
 	-type f -not -name '*.pyc' -not -path '*/.*' -not -name 'ch*.md' 2>/dev/null)
 
@@ -36,8 +35,8 @@ book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in $(CURDIR)/$(SITE)/index.html"
 
 # The network that the pages read with. It is trained anew only when what it comes from has changed.
-RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/*.xz) $(addprefix mnist_lab/, \
-	datasets.py populations.py augmentation.py batches.py models.py training.py recipes.py export.py)
+RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/files/*.xz $(addprefix mnist_lab/, \
+	data/*.py models/*.py training/*.py export.py files.py))
 
 $(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
 	$(PY) -m book.recogniser $@
@@ -54,13 +53,13 @@ lint: $(INSTALLED) ## style and types
 	$(BIN)/mypy
 
 unit: $(INSTALLED) ## unit tests
-	$(PY) -m pytest tests $(addprefix --ignore ,$(ON_THE_SITE))
+	$(PY) -m pytest tests -m "not site"
 
 chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
 	$(PY) -m tools.check_chapters
 
 pages: $(BUILT) ## the built pages in a real browser
-	$(PY) -m pytest $(ON_THE_SITE)
+	$(PY) -m pytest tests -m site
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks

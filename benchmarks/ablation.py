@@ -20,12 +20,17 @@ import torch
 from torch import nn
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.augmentation import Augmentation
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import DigitSet, load_mnist, split
+from mnist_lab.data import DigitSet, load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, evaluate, start_training, train_epoch
+from mnist_lab.training import (
+    Augmentation,
+    Batches,
+    TrainConfig,
+    evaluate,
+    start_training,
+    train_epoch,
+)
 
 DIGITS = 3_000
 FULL = TrainConfig(

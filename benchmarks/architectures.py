@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.recording import RESULTS, describe_run, write_record
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import DigitSet, load_mnist, split
+from mnist_lab.data import DigitSet, load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters
-from mnist_lab.records import summarise
 from mnist_lab.training import (
+    Batches,
     FitResult,
     TrainConfig,
     evaluate,

@@ -17,12 +17,19 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.recording import RESULTS, describe_run, log_test_look, write_record
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import MNIST, load_mnist, split
+from mnist_lab.data import MNIST, load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters
-from mnist_lab.recipes import ARTICLES, Recipe
-from mnist_lab.records import summarise
-from mnist_lab.training import evaluate, fit, score_as_is, start_training, train_epoch
+from mnist_lab.training import (
+    ARTICLES,
+    Batches,
+    Recipe,
+    evaluate,
+    fit,
+    score_as_is,
+    start_training,
+    train_epoch,
+)
 
 
 def run_once(recipe: Recipe, mnist: MNIST, seed: int) -> dict[str, float]:

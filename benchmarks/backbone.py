@@ -23,22 +23,21 @@ import torch
 from torch import nn
 
 from benchmarks.recording import RESULTS, describe_run, write_record
-from mnist_lab.augmentation import Augmentation
-from mnist_lab.backbones import cache_features, load_backbone, train_probe
-from mnist_lab.batches import Batches, choose_device
-from mnist_lab.datasets import DigitSet, few_labels, load_mnist, split
+from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
+    add_lora,
+    cache_features,
     count_trainable,
     freeze,
     layerwise_groups,
     list_stages,
+    train_probe,
     train_steps,
     unfreeze,
 )
-from mnist_lab.lora import add_lora
-from mnist_lab.models import build_model, count_parameters
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, evaluate
+from mnist_lab.lessons import summarise
+from mnist_lab.models import build_model, count_parameters, load_backbone
+from mnist_lab.training import Augmentation, Batches, TrainConfig, choose_device, evaluate
 
 METHODS = ("full", "lora", "small_cnn", "head", "top", "layerwise")
 TOP_STAGES = 3  # the head, and the two stages before it: five of the 16 blocks

@@ -18,9 +18,8 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.augmentation import Augmentation
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import lay_out_for_torchvision, load_mnist
+from mnist_lab.data import lay_out_for_torchvision, load_mnist
+from mnist_lab.training import Augmentation, Batches
 
 REPEATS = 5
 BATCH_SIZE = 128

@@ -30,7 +30,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from tqdm import tqdm
 
 from benchmarks.recording import RESULTS, describe_run, write_record
-from mnist_lab.records import summarise
+from mnist_lab.lessons import summarise
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

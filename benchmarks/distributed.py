@@ -26,11 +26,9 @@ import numpy as np
 import torch
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.checkpoints import load_checkpoint
-from mnist_lab.datasets import load_mnist, split
-from mnist_lab.distributed import join
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, fit
+from mnist_lab.data import load_mnist, split
+from mnist_lab.lessons import summarise
+from mnist_lab.training import TrainConfig, fit, join, load_checkpoint
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], TrainConfig]] = {
     "small_cnn": ("small_cnn", {}, TrainConfig(learning_rate=0.02)),

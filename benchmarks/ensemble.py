@@ -15,12 +15,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.recording import describe_run, log_test_look, write_record
-from mnist_lab.batches import Batches
-from mnist_lab.checkpoints import load_checkpoint
-from mnist_lab.datasets import DigitSet, load_mnist, split
-from mnist_lab.recipes import PRESETS
-from mnist_lab.records import summarise
-from mnist_lab.training import fit, predict
+from mnist_lab.data import DigitSet, load_mnist, split
+from mnist_lab.lessons import summarise
+from mnist_lab.training import PRESETS, Batches, fit, load_checkpoint, predict
 
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 

@@ -25,15 +25,15 @@ import torch
 from torch import nn
 
 from benchmarks.recording import Record, choose_rate
-from mnist_lab.augmentation import Augmentation
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import (
+from mnist_lab.data import (
     DigitSet,
     few_labels,
     keep_classes,
     load_mnist,
     load_uci_digits,
+    rotate_digits,
     split,
+    thin_strokes,
 )
 from mnist_lab.finetuning import (
     PullTowardsStart,
@@ -43,10 +43,9 @@ from mnist_lab.finetuning import (
     replace_head,
     train_steps,
 )
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.populations import rotate_digits, thin_strokes
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, evaluate
+from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 BATCH_SIZE = 32  # many steps in little time

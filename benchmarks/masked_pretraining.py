@@ -28,15 +28,18 @@ from typing import Any
 from torch import nn
 
 from benchmarks.recording import Record, choose_rate
-from mnist_lab.augmentation import Augmentation
-from mnist_lab.batches import Batches
-from mnist_lab.checkpoints import load_checkpoint
-from mnist_lab.datasets import DigitSet, few_labels, load_mnist, split
-from mnist_lab.finetuning import freeze, list_stages, replace_head, train_steps
-from mnist_lab.masked_pretraining import PretrainConfig, pretrain
+from mnist_lab.data import DigitSet, few_labels, load_mnist, split
+from mnist_lab.finetuning import (
+    PretrainConfig,
+    freeze,
+    list_stages,
+    pretrain,
+    replace_head,
+    train_steps,
+)
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, evaluate
+from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate, load_checkpoint
 
 RATES = (0.001, 0.003, 0.01, 0.03)
 BATCH_SIZE = 50

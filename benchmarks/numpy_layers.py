@@ -27,8 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.datasets import MNIST, load_mnist, split
-from mnist_lab.numpy_layers import (
+from mnist_lab.by_hand import (
     Adam,
     Conv2d,
     Flatten,
@@ -41,7 +40,8 @@ from mnist_lab.numpy_layers import (
     accuracy,
     iter_batches,
 )
-from mnist_lab.records import summarise
+from mnist_lab.data import MNIST, load_mnist, split
+from mnist_lab.lessons import summarise
 
 REPEATS, WARM_UP = 7, 0.3  # the warm-up is in seconds, in each turn
 IMAGES, KERNELS, KERNEL_SIZE, PADDING, SIDE = 64, 32, 3, 1, 28

@@ -22,8 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
-from mnist_lab.corruptions import corrupt
-from mnist_lab.datasets import DigitSet, paste_by_centre_of_mass
+from mnist_lab.data import DigitSet, corrupt, paste_by_centre_of_mass
 from mnist_lab.handwriting import find_digit, fit_like_mnist
 
 Grey = NDArray[np.uint8]

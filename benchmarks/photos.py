@@ -25,18 +25,21 @@ from torch import nn
 
 from benchmarks.recording import describe_run, write_record
 from benchmarks.robustness import read_network
-from mnist_lab.batches import MNIST_NORMALISATION
-from mnist_lab.datasets import DigitSet, load_mnist, split
+from mnist_lab.data import MNIST_NORMALISATION, DigitSet, load_mnist, split
 from mnist_lab.handwriting import (
+    PHOTOS,
+    Box,
+    Conditions,
     FoundDigit,
+    HandwritingError,
+    Photo,
     Steps,
     find_digit,
     find_digits,
+    photograph,
     shrink_whole,
 )
-from mnist_lab.ink import HandwritingError
-from mnist_lab.photos import PHOTOS, Box, Conditions, Photo, photograph
-from mnist_lab.records import summarise
+from mnist_lab.lessons import summarise
 from mnist_lab.training import TrainConfig, fit
 
 PLAIN = TrainConfig(epochs=4)

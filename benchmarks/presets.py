@@ -15,12 +15,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from benchmarks.recording import RESULTS, describe_run, log_test_look, write_record
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import load_mnist, split
+from mnist_lab.data import load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters
-from mnist_lab.recipes import PRESETS, Recipe
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, evaluate, fit
+from mnist_lab.training import PRESETS, Batches, Recipe, TrainConfig, evaluate, fit
 
 
 def is_recipe(recorded: dict[str, Any] | None, recipe: Recipe) -> bool:

@@ -29,14 +29,19 @@ from torch import nn
 from benchmarks import other_hands
 from benchmarks.presets import is_recipe
 from benchmarks.recording import RESULTS, describe_run, write_record
-from mnist_lab.batches import Batches
-from mnist_lab.checkpoints import load_checkpoint
-from mnist_lab.corruptions import CORRUPTIONS, corrupt
-from mnist_lab.datasets import DigitSet, load_mnist, load_uci_digits, split
+from mnist_lab.data import CORRUPTIONS, DigitSet, corrupt, load_mnist, load_uci_digits, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.recipes import PAGES, PRESETS, Recipe
-from mnist_lab.records import summarise
-from mnist_lab.training import evaluate, fingerprint, fit
+from mnist_lab.training import (
+    PAGES,
+    PRESETS,
+    Batches,
+    Recipe,
+    evaluate,
+    fingerprint,
+    fit,
+    load_checkpoint,
+)
 
 COMMAND = "python -m benchmarks.robustness"
 NETWORKS = Path("_build/robustness")

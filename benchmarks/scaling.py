@@ -22,17 +22,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.recording import Record
-from mnist_lab.batches import Batches
-from mnist_lab.datasets import load_mnist, split
-from mnist_lab.masked_pretraining import (
-    PretrainConfig,
-    make_autoencoder,
-    pretrain_epoch,
-    score_masked,
-)
+from mnist_lab.data import load_mnist, split
+from mnist_lab.finetuning import PretrainConfig, make_autoencoder, pretrain_epoch, score_masked
+from mnist_lab.lessons import summarise
 from mnist_lab.models import count_parameters
-from mnist_lab.records import summarise
-from mnist_lab.training import start_training
+from mnist_lab.training import Batches, start_training
 
 STEPS = 1_500
 LONGER = 4_500  # tried with the two widest, seed 0

@@ -18,8 +18,8 @@ import numpy as np
 import optuna
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.datasets import DigitSet, load_mnist, split
-from mnist_lab.records import summarise
+from mnist_lab.data import DigitSet, load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.training import TrainConfig, fit
 
 DIGITS = 3_000

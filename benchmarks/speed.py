@@ -30,12 +30,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.recording import RESULTS, describe_run, log_test_look, write_record
-from mnist_lab.batches import MNIST_NORMALISATION, Batch, Batches, choose_device
-from mnist_lab.datasets import DigitSet, load_mnist, split
+from mnist_lab.data import MNIST_NORMALISATION, DigitSet, load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters
-from mnist_lab.recipes import PRESETS
-from mnist_lab.records import summarise
-from mnist_lab.training import TrainConfig, evaluate, fit
+from mnist_lab.training import PRESETS, Batch, Batches, TrainConfig, choose_device, evaluate, fit
 
 Trained = tuple[nn.Module, float]  # the network and the seconds that its training took
 Recipe = Callable[[DigitSet, int, str], Trained]

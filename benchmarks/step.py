@@ -26,11 +26,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.batches import Batch, Batches
-from mnist_lab.datasets import load_mnist, split
+from mnist_lab.data import load_mnist, split
 from mnist_lab.models import build_model
-from mnist_lab.recipes import PRESETS
-from mnist_lab.training import TrainConfig, make_optimizer, train_step
+from mnist_lab.training import PRESETS, Batch, Batches, TrainConfig, make_optimizer, train_step
 
 FAST = PRESETS["fast"]
 SIZES = (16, 32, 64, 128, 256, 512, 1_024)

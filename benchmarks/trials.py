@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.recording import describe_run, write_record
-from mnist_lab.augmentation import Augmentation
-from mnist_lab.datasets import load_mnist, split
+from mnist_lab.data import load_mnist, split
+from mnist_lab.lessons import summarise
 from mnist_lab.models import MODELS, SmallCNN
-from mnist_lab.recipes import PRESETS
-from mnist_lab.records import summarise
-from mnist_lab.training import fit
+from mnist_lab.training import PRESETS, Augmentation, fit
 
 FAST = PRESETS["fast"]
 

@@ -18,12 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mnist_lab.checkpoints import save_checkpoint
-from mnist_lab.datasets import DigitSet, load_mnist, split
+from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.export import export_web
 from mnist_lab.files import write_atomically
-from mnist_lab.recipes import PAGES
-from mnist_lab.training import fit
+from mnist_lab.training import PAGES, fit, save_checkpoint
 
 NEEDED = 0.992  # of the validation digits
 

@@ -23,7 +23,7 @@ from mnist_lab import __version__
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnist_lab.checkpoints import ModelCard
+    from mnist_lab.training.checkpoints import ModelCard
 
 # Nothing heavy is imported here: `--help` and a wrong option answer at once.
 
@@ -190,12 +190,14 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from mnist_lab.batches import Batches, choose_device
-    from mnist_lab.datasets import load_mnist, split
-    from mnist_lab.distributed import join
-    from mnist_lab.models import count_parameters
-    from mnist_lab.recipes import PRESETS
-    from mnist_lab.training import evaluate, fit
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.data.splits import split
+    from mnist_lab.models.registry import count_parameters
+    from mnist_lab.training.batches import Batches, choose_device
+    from mnist_lab.training.processes import join
+    from mnist_lab.training.recipes import PRESETS
+    from mnist_lab.training.runs import fit
+    from mnist_lab.training.scoring import evaluate
 
     recipe = PRESETS[arguments.preset]
     model = arguments.model or recipe.model
@@ -254,11 +256,12 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
-    from mnist_lab.batches import choose_device
-    from mnist_lab.datasets import load_mnist, split
-    from mnist_lab.distributed import join
-    from mnist_lab.masked_pretraining import PretrainConfig, pretrain
-    from mnist_lab.models import count_parameters
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.data.splits import split
+    from mnist_lab.finetuning.masked import PretrainConfig, pretrain
+    from mnist_lab.models.registry import count_parameters
+    from mnist_lab.training.batches import choose_device
+    from mnist_lab.training.processes import join
 
     folder = arguments.out
     device = choose_device(arguments.device)
@@ -298,8 +301,8 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 
 def _check_unfinished(folder: Path, resume: bool) -> None:
     """Refuse to start anew over what an interrupted run left."""
-    from mnist_lab.checkpoints import load_tensors
-    from mnist_lab.training import RESUME
+    from mnist_lab.training.checkpoints import load_tensors
+    from mnist_lab.training.runs import RESUME
 
     if not resume and (folder / f"{RESUME}.json").exists():
         done = load_tensors(folder, RESUME)[1].get("epoch")
@@ -310,16 +313,13 @@ def _check_unfinished(folder: Path, resume: bool) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from mnist_lab.batches import Batches, choose_device
-    from mnist_lab.datasets import (
-        DataError,
-        align_classes,
-        load_mnist,
-        load_path,
-        load_uci_digits,
-    )
-    from mnist_lab.handwriting import read_digit_image
-    from mnist_lab.training import evaluate
+    from mnist_lab.data.digit_set import DataError, align_classes
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.data.other_sets import load_uci_digits
+    from mnist_lab.data.own_files import load_path
+    from mnist_lab.handwriting.found import read_digit_image
+    from mnist_lab.training.batches import Batches, choose_device
+    from mnist_lab.training.scoring import evaluate
 
     model, card = _load_reader(arguments.folder)
     device = choose_device(arguments.device)
@@ -348,9 +348,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     import torch
 
-    from mnist_lab.batches import choose_device
-    from mnist_lab.handwriting import FoundDigit, read_digits
-    from mnist_lab.ink import HandwritingError
+    from mnist_lab.handwriting.found import FoundDigit, read_digits
+    from mnist_lab.handwriting.ink import HandwritingError
+    from mnist_lab.training.batches import choose_device
 
     model, card = _load_reader(arguments.folder)
     device = choose_device(arguments.device)
@@ -405,7 +405,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _load_reader(folder: Path) -> tuple[nn.Module, ModelCard]:
     """Load a checkpoint that can read digits; one without a trained head would only guess."""
-    from mnist_lab.checkpoints import load_checkpoint
+    from mnist_lab.training.checkpoints import load_checkpoint
 
     model, card = load_checkpoint(folder)
     if card.training.get("head") == "untrained":
@@ -420,7 +420,7 @@ def _say(line: str) -> None:
 
 
 def _say_accuracy(what: str, correct: int, count: int) -> None:
-    from mnist_lab.records import wilson_interval
+    from mnist_lab.lessons.records import wilson_interval
 
     low, high = wilson_interval(correct, count)
     share = f"{correct:,} of {count:,}; 95 % interval {low:.2%} to {high:.2%}"

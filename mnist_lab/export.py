@@ -23,9 +23,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mnist_lab.checkpoints import ModelCard
 from mnist_lab.files import write_atomically
-from mnist_lab.models import build_model
+from mnist_lab.models.registry import build_model
+from mnist_lab.training.checkpoints import ModelCard
 
 # What the page's forward pass can compute (widgets/static/forward.js).
 WEB_MODELS = ("linear", "mlp", "small_cnn")

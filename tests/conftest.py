@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_lab.datasets import MNIST, DigitSet, load_mnist, split
+from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.mnist import MNIST, load_mnist
+from mnist_lab.data.splits import split
 from tests.browsing import SITE, cannot_test, launched, served
 from tools.check_chapters import ONE_THREAD
 

@@ -15,17 +15,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mnist_lab.runs.batches import Batches
+from mnist_lab.runs.checkpoints import ModelCard, load_checkpoint, save_checkpoint
+from mnist_lab.runs.config import TrainConfig
+from mnist_lab.runs.loop import train_step
+from mnist_lab.runs.runs import fit
+from mnist_lab.runs.scoring import evaluate
 from PIL import Image
 from torch import Tensor
 
-from mnist_lab import __version__, batches, datasets, masked_pretraining, training
-from mnist_lab.batches import Batches
-from mnist_lab.checkpoints import ModelCard, load_checkpoint, save_checkpoint
+from mnist_lab import __version__
 from mnist_lab.cli import main, make_parser
-from mnist_lab.datasets import MNIST, DigitSet, save_npz, write_idx
-from mnist_lab.masked_pretraining import masked_step
-from mnist_lab.models import build_model
-from mnist_lab.training import TrainConfig, evaluate, fit, train_step
+from mnist_lab.data import mnist, normalisation, splits
+from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.idx import write_idx
+from mnist_lab.data.mnist import MNIST
+from mnist_lab.data.own_files import save_npz
+from mnist_lab.finetuning import masked as masked_pretraining
+from mnist_lab.finetuning.masked import masked_step
+from mnist_lab.models.registry import build_model
+from mnist_lab.training import loop
 
 OPTIONS = {
     "train": {
@@ -47,7 +56,7 @@ class Killed(BaseException):
 def small_mnist(mnist: MNIST, monkeypatch: pytest.MonkeyPatch) -> MNIST:
     """Let the command line find 600 digits to train on, 5,000 to validate on and 300 to test on."""
     small = MNIST(mnist.train.subset(np.arange(5_600)), mnist.test.subset(np.arange(300)))
-    monkeypatch.setattr(datasets, "load_mnist", lambda: small)
+    monkeypatch.setattr(mnist, "load_mnist", lambda: small)
     return small
 
 
@@ -107,7 +116,7 @@ def before_step(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseExcepti
             raise error
         return train_step(*arguments)
 
-    monkeypatch.setattr(training, "train_step", step)
+    monkeypatch.setattr(loop, "train_step", step)
 
 
 class TestUsage:
@@ -238,7 +247,7 @@ class TestTrain:
         assert {"accuracy", "n"} <= set(record)
         assert record["n"] == 300
         model, card = load_checkpoint(tmp_path)
-        validation = datasets.split(small_mnist.train, seed=0)[1]
+        validation = splits.split(small_mnist.train, seed=0)[1]
         assert len(validation) == 5_000
         found = evaluate(model, Batches(validation, normalisation=card.normalisation))
         assert found.accuracy == record["validation_accuracy"]
@@ -276,7 +285,7 @@ class TestTrain:
 
         for module in (batches, training):
             monkeypatch.setattr(module, "Batches", Spy)
-        monkeypatch.setattr(training, "train_step", step)
+        monkeypatch.setattr(loop, "train_step", step)
         options = ["--model", "linear", "--out", tmp_path, *(["--test"] if test else [])]
         status, _, _ = self.train(capsys, *options, "--epochs", 3)
         assert status == 0
@@ -343,7 +352,7 @@ class TestInterruptedTraining:
         try:
             return self.train(folder, capsys)
         finally:
-            monkeypatch.setattr(training, "train_step", train_step)
+            monkeypatch.setattr(loop, "train_step", train_step)
 
     def train(
         self, folder: Path, capsys: pytest.CaptureFixture[str], *more: object
@@ -406,7 +415,7 @@ class TestInterruptedTraining:
         def interrupt() -> MNIST:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(datasets, "load_mnist", interrupt)
+        monkeypatch.setattr(mnist, "load_mnist", interrupt)
         assert self.train(tmp_path / "run", capsys) == (130, "", "Stopped.\n")
 
     def test_a_real_sigint_in_a_real_process(self, tmp_path: Path) -> None:
@@ -416,16 +425,16 @@ class TestInterruptedTraining:
             from mnist_lab import cli, datasets, training
             torch.set_num_threads(1)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
-            mnist = datasets.load_mnist()
-            small = datasets.MNIST(mnist.train.subset(np.arange(5_300)), mnist.test)
-            datasets.load_mnist = lambda: small
-            original, count = training.train_step, [0]
+            mnist = mnist.load_mnist()
+            small = mnist.MNIST(mnist.train.subset(np.arange(5_300)), mnist.test)
+            mnist.load_mnist = lambda: small
+            original, count = loop.train_step, [0]
             def step(*arguments):
                 count[0] += 1
                 if count[0] == 2:
                     signal.raise_signal(signal.SIGINT)
                 return original(*arguments)
-            training.train_step = step
+            loop.train_step = step
             command = ["train", "--preset", "fast", "--model", "linear", "--device", "cpu"]
             sys.exit(cli.main([*command, "--out", {str(tmp_path)!r}]))
         """
@@ -713,7 +722,7 @@ class TestPredict:
             card = ModelCard(
                 "linear",
                 {"classes": 2},
-                normalisation=batches.Normalisation(mean, 1.0),
+                normalisation=normalisation.Normalisation(mean, 1.0),
                 class_names=("dark", "bright"),
             )
             save_checkpoint(tmp_path / "model", model, card)

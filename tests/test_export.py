@@ -13,11 +13,11 @@ import torch
 from safetensors import safe_open
 
 from mnist_lab import export
-from mnist_lab.batches import Normalisation
-from mnist_lab.checkpoints import ModelCard, save_checkpoint
 from mnist_lab.cli import main
+from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import ExportError, export_onnx, export_web, web_bytes
-from mnist_lab.models import MODELS, build_model
+from mnist_lab.models.registry import MODELS, build_model
+from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
 
 WEB = {"linear": {}, "mlp": {"hidden": 64}, "small_cnn": {}}
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PLACEHOLDER = "OWNER"
 TEXT_SUFFIXES = {".md", ".ipynb", ".yml", ".yaml", ".toml", ".cff", ".py", ".txt", ".html"}
 # These speak of the placeholder itself.
-EXEMPT = {"tools/address.py", "tests/test_address.py", "CHANGELOG.md"}
+EXEMPT = {"tools/address.py", "tests/repository/test_address.py", "CHANGELOG.md"}
 
 
 def current_address(root: Path = ROOT) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.files import write_atomically
-from mnist_lab.records import load_record
+from mnist_lab.lessons import load_record
 
 README = Path(__file__).parents[1] / "README.md"
 OPENING = "<!-- presets: written by `python -m tools.presets_table`, held by a test -->\n"

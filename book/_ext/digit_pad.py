@@ -26,7 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import OptionSpec
 from sphinx.writers.html5 import HTML5Translator
 
-from mnist_lab.widgets.linking import link_page
+from mnist_lab.lessons.widgets.linking import link_page
 
 SCRIPT = "digit-pad.js"
 

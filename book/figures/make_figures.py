@@ -20,9 +20,9 @@ from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_lab.datasets import DigitSet, load_mnist
-from mnist_lab.strokes import draw_strokes
-from mnist_lab.widgets.digit_pad import PICTURE as PAD_PICTURE
+from mnist_lab.data import DigitSet, load_mnist
+from mnist_lab.handwriting import draw_strokes
+from mnist_lab.lessons.widgets.digit_pad import PICTURE as PAD_PICTURE
 
 PAPER = (0xFB, 0xFA, 0xF7)
 INK = (0x1D, 0x24, 0x40)

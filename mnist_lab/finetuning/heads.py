@@ -1,0 +1,66 @@
+"""A new head on a trained network, and a trained network under a new head."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint, load_weights
+
+HEAD = "output"  # what every model of the book calls its last layer
+
+
+def replace_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
+    """Return a copy of the model with a new head, drawn from `seed`, for `classes` classes.
+
+    Everything in the copy may learn, whatever was frozen in `model`.
+
+    Raises
+    ------
+    ValueError
+        If the model has no linear layer called `output`, or `classes` is below 1.
+    """
+    old = getattr(model, HEAD, None)
+    if not isinstance(old, nn.Linear):
+        raise ValueError(f"{type(model).__name__} has no linear layer called {HEAD!r} to replace.")
+    if classes < 1:
+        raise ValueError(f"A head needs at least 1 class, found {classes}.")
+    adapted = copy.deepcopy(model).requires_grad_(True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(old.in_features, classes, bias=old.bias is not None)
+    setattr(adapted, HEAD, head.to(old.weight.device))
+    return adapted
+
+
+def load_pretrained(model: nn.Module, folder: str | Path, *, head: bool = False) -> ModelCard:
+    """Copy a checkpoint's weights into `model`, all but those of the head, and return its card.
+
+    Parameters
+    ----------
+    head : bool
+        Copy the head too; it must be of the same size then.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no sound checkpoint in `folder`, or it is of another architecture or size.
+    """
+    pretrained, card = load_checkpoint(folder)
+    if type(pretrained) is not type(model):
+        raise CheckpointError(
+            f"{folder} holds a {type(pretrained).__name__} ({card.model}); its weights do not fit "
+            f"a {type(model).__name__}."
+        )
+    weights = pretrained.state_dict()
+    if not head:
+        own = model.state_dict()
+        weights = {
+            name: own[name] if name.startswith(f"{HEAD}.") and name in own else tensor
+            for name, tensor in weights.items()
+        }
+    load_weights(model, weights, str(folder))
+    return card

@@ -1,0 +1,328 @@
+"""LoRA by hand: a pretrained layer stays as it is and learns a change of low rank (chapter 10).
+
+    add_lora(model, rank=4, names=["blocks"], seed=0)   # the base is frozen, the head learns
+    ...train as usual...
+    save_lora("runs/adapters", model)               # kilobytes; the base is not in it
+    load_lora("runs/adapters", base)                # only onto the very same base
+
+A layer's weight W becomes W + (alpha / rank) B A, where A has `rank` rows and B `rank` columns. Of
+a convolution W is taken as a matrix with a row for each output channel. B begins at zero, so the
+first output is unchanged to the last bit.
+
+The change is added to the weight, not computed as a second path on the activations. That is the
+same function, it works for every kernel, stride, padding and grouping, and where the activations
+are larger than the weights, as in a network for images, it is cheaper.
+
+Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mnist_lab.models.seeding import seeded_generator
+from mnist_lab.training.checkpoints import CheckpointError, load_tensors, save_tensors
+
+LORA = "lora"
+HEAD = "output."
+
+
+class LoRALayer(nn.Module):
+    """A linear or convolution layer, frozen, with a change of low rank that learns.
+
+    Parameters
+    ----------
+    base : nn.Linear or nn.Conv2d
+        It is kept and frozen, not copied.
+    rank : int
+        From 1 to the smaller side of the weight as a matrix.
+    alpha : float
+        The change is alpha / rank times B A; so the rank can change while the step keeps its size.
+    generator : torch.Generator
+        Draws A. B begins at zero.
+
+    Raises
+    ------
+    ValueError
+        If the layer is of another kind or the rank is out of range.
+    """
+
+    def __init__(
+        self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        if not isinstance(base, nn.Linear | nn.Conv2d):
+            raise ValueError(
+                f"LoRA adapts linear and convolution layers, not {type(base).__name__}."
+            )
+        rows, columns = base.weight.flatten(1).shape
+        if not 1 <= rank <= min(rows, columns):
+            raise ValueError(
+                f"rank must be from 1 to {min(rows, columns)} for a weight of {rows} x {columns}, "
+                f"found {rank}."
+            )
+        self.base = base.requires_grad_(False)
+        self.scale, self.merged = alpha / rank, False
+        bound = 1 / math.sqrt(columns)  # as large as a new layer's weights, which peft takes too
+        a = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator)
+        self.a = nn.Parameter(a.to(base.weight.device))
+        self.b = nn.Parameter(torch.zeros(rows, rank, device=base.weight.device))
+
+    def change(self) -> Tensor:
+        """Return what is added to the weight, in the weight's shape."""
+        weight = self.base.weight
+        assert isinstance(weight, Tensor)
+        return (self.scale * self.b @ self.a).view(weight.shape)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return what the layer makes of its inputs with its changed weight."""
+        if self.merged:
+            outputs: Tensor = self.base(inputs)
+            return outputs
+        weight = self.base.weight
+        assert isinstance(weight, Tensor)
+        changed: Tensor = functional_call(self.base, {"weight": weight + self.change()}, inputs)
+        return changed
+
+    def merge(self) -> None:
+        """Add the change to the weight; from now on the layer costs what it cost without LoRA."""
+        self._move(1)
+
+    def unmerge(self) -> None:
+        """Take the change out of the weight again."""
+        self._move(-1)
+
+    def _move(self, sign: int) -> None:
+        if self.merged == (sign > 0):
+            return
+        weight = self.base.weight
+        assert isinstance(weight, Tensor)
+        with torch.no_grad():
+            weight.add_(sign * self.change())
+        self.merged = sign > 0
+
+
+def add_lora(
+    model: nn.Module,
+    *,
+    rank: int = 4,
+    alpha: float | None = None,
+    names: Sequence[str] = ("",),
+    seed: int = 0,
+) -> nn.Module:
+    """Freeze a model and give its linear and convolution layers changes of low rank, in place.
+
+    The head, `model.output`, gets none: it is new, so it learns as a whole.
+
+    Parameters
+    ----------
+    model : nn.Module
+    rank : int
+        For a layer whose matrix has a smaller side, that side is its rank.
+    alpha : float, optional
+        As large as `rank` if not given, so the scale is 1.
+    names : sequence of str
+        Modules, such as "blocks.3", in which layers are adapted, or endings such as
+        ``"*_expand_conv"``; all, if not given.
+    seed : int
+
+    Returns
+    -------
+    The model itself.
+
+    Raises
+    ------
+    ValueError
+        If the rank is below 1, a name fits no layer, or there are changes already.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be 1 or more, found {rank}.")
+    if any(True for _ in lora_layers(model)):
+        raise ValueError("The model has LoRA layers already; merge or strip them first.")
+    layers = {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d) and not f"{name}.".startswith(HEAD)
+    }
+    for wanted in names:
+        if not any(_fits(name, wanted) for name in layers):
+            raise ValueError(f"No linear or convolution layer is called {wanted!r} or lies in it.")
+    model.requires_grad_(False)
+    generator = seeded_generator(torch.device("cpu"), seed)
+    for name, layer in layers.items():
+        if any(_fits(name, wanted) for wanted in names):
+            possible = min(rank, *layer.weight.flatten(1).shape)
+            # The scale is that of the rank which was asked for, whatever rank fits.
+            scaled = possible * (alpha / rank if alpha is not None else 1)
+            _put(model, name, LoRALayer(layer, possible, scaled, generator))
+    head = getattr(model, HEAD.rstrip("."), None)
+    if isinstance(head, nn.Module):
+        head.requires_grad_(True)
+    return model
+
+
+def _fits(name: str, wanted: str) -> bool:
+    """Whether a layer is the wanted module, lies in it, or ends as `*ending` says."""
+    if wanted.startswith("*"):
+        return name.endswith(wanted[1:])
+    return not wanted or f"{name}.".startswith(f"{wanted}.")
+
+
+def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of the one of that name."""
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, layer)
+
+
+def lora_layers(model: nn.Module) -> Iterator[tuple[str, LoRALayer]]:
+    """Yield every LoRA layer with its name."""
+    for name, part in model.named_modules():
+        if isinstance(part, LoRALayer):
+            yield name, part
+
+
+def lora_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of all changes, A and B, by name."""
+    return {
+        f"{name}.{key}": layer.get_parameter(key)
+        for name, layer in lora_layers(model)
+        for key in ("a", "b")
+    }
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Add every change to its weight, in place: the same outputs, without the extra work."""
+    for _, layer in lora_layers(model):
+        layer.merge()
+
+
+def unmerge_lora(model: nn.Module) -> None:
+    """Take every change out of its weight again, to about the last digit of a float32."""
+    for _, layer in lora_layers(model):
+        layer.unmerge()
+
+
+def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
+    """Return a copy with plain layers, for `save_checkpoint` or to be used without this module.
+
+    Parameters
+    ----------
+    keep_changes : bool
+        Merge the changes into the weights; otherwise the copy is the base again.
+    """
+    plain = copy.deepcopy(model)
+    for name, layer in list(lora_layers(plain)):
+        layer.merge() if keep_changes else layer.unmerge()
+        _put(plain, name, layer.base)
+    return plain
+
+
+# --- Checkpoints ---------------------------------------------------------------------------------
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's base: all weights and buffers but the head's and LoRA's.
+
+    Raises
+    ------
+    ValueError
+        If changes are merged, since the base's weights are then not there to be read.
+    """
+    if any(layer.merged for _, layer in lora_layers(model)):
+        raise ValueError("The changes are merged into the base; call unmerge_lora first.")
+    adapters = lora_parameters(model).keys()
+    wrapped = [name for name, _ in lora_layers(model)]
+    digest = hashlib.sha256()
+    named = {}
+    for name, tensor in model.state_dict().items():
+        if name in adapters or name.startswith(HEAD):
+            continue
+        layer = next((layer for layer in wrapped if name.startswith(f"{layer}.base.")), None)
+        named[f"{layer}.{name.removeprefix(f'{layer}.base.')}" if layer else name] = tensor
+    for name, tensor in sorted(named.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_lora(folder: str | Path, model: nn.Module, *, head: bool = True) -> None:
+    """Write the changes (and the head), and which base they belong to; not the base itself.
+
+    Raises
+    ------
+    ValueError
+        If the model has no LoRA layers, or they are merged.
+    """
+    layers = dict(lora_layers(model))
+    if not layers:
+        raise ValueError("The model has no LoRA layers to save.")
+    base = fingerprint(model)
+    tensors: dict[str, Tensor] = dict(lora_parameters(model))
+    if head:
+        tensors |= {k: v for k, v in model.state_dict().items() if k.startswith(HEAD)}
+    record = {
+        "base_sha256": base,
+        "scales": {name: layer.scale for name, layer in layers.items()},
+    }
+    save_tensors(folder, LORA, tensors, record)
+
+
+def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
+    """Put saved changes (and the head, if saved) onto their base, in place, and return it.
+
+    Raises
+    ------
+    CheckpointError
+        If there are none, they are damaged, or belong to another base; the model is then as it was.
+    """
+    tensors, record = load_tensors(folder, LORA)
+    if any(True for _ in lora_layers(model)):
+        raise CheckpointError(f"{folder}: the model has LoRA layers already; load a bare base.")
+    found = fingerprint(model)
+    if found != record.get("base_sha256"):
+        raise CheckpointError(
+            f"The changes in {folder} were trained on another base: its SHA-256 begins with "
+            f"{str(record.get('base_sha256'))[:8]}, that of this {type(model).__name__} with "
+            f"{found[:8]}."
+        )
+    head = {name: tensor for name, tensor in tensors.items() if name.startswith(HEAD)}
+    expected = {k: v.shape for k, v in model.state_dict().items() if k.startswith(HEAD)}
+    wrong = [k for k, v in head.items() if v.shape != expected.get(k)]
+    if wrong:
+        shapes = ", ".join(f"{k} {tuple(head[k].shape)}" for k in wrong)
+        raise CheckpointError(f"The head in {folder} has another size than the model's: {shapes}.")
+    try:
+        layers = {
+            # A copy, so that the model is as it was if a later layer turns out to be damaged.
+            name: _restored(copy.deepcopy(model.get_submodule(name)), scale, tensors, name)
+            for name, scale in record["scales"].items()
+        }
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder}: lora.json describes no changes: {error}.") from error
+    model.requires_grad_(False)
+    for name, layer in layers.items():
+        _put(model, name, layer)
+    if head:
+        model.load_state_dict(head, strict=False)
+        model.get_submodule(HEAD.rstrip(".")).requires_grad_(True)
+    return model
+
+
+def _restored(base: nn.Module, scale: float, tensors: dict[str, Tensor], name: str) -> LoRALayer:
+    """Return a layer with the saved change of that name."""
+    a, b = tensors[f"{name}.a"], tensors[f"{name}.b"]
+    layer = LoRALayer(base, len(a), scale * len(a), torch.Generator())
+    with torch.no_grad():
+        for parameter, saved in ((layer.a, a), (layer.b, b)):
+            if parameter.shape != saved.shape:
+                raise ValueError(f"{name} has a change of another size")
+            parameter.copy_(saved)
+    return layer

@@ -1,0 +1,9 @@
+"""From ink on paper or a pad to the image that MNIST would have made of it.
+
+The names in `__init__.pyi` are imported when they are first asked for (lazy_loader);
+`python -m tools.rooms` writes that file from the modules.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,62 @@
+"""Recorded results: what took longer to measure than a chapter may take.
+
+    record = load_record("articles")
+    record["results"]["article_002"]["as_printed"]["accuracy"]["mean"]
+
+The records are made by the scripts in `benchmarks/` and kept in `benchmarks/results/`; the wheel
+carries them as `mnist_lab/results/`, since in Colab only the package is there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; few seeds need them.
+_T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def load_record(name: str) -> dict[str, Any]:
+    """Return the record `name`, as its benchmark wrote it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none of that name.
+    """
+    in_wheel = resources.files("mnist_lab").joinpath("results", f"{name}.json")
+    in_checkout = Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
+    for place in (in_wheel, in_checkout):
+        if place.is_file():
+            record: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+            return record
+    raise FileNotFoundError(f"There is no recorded result called {name!r}.")
+
+
+def summarise(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean, standard deviation (n - 1) and the 95 % interval of the mean (Student's t)."""
+    if not values:
+        raise ValueError("There is nothing to summarise.")
+    n, mean = len(values), float(np.mean(values))
+    std = float(np.std(values, ddof=1)) if n > 1 else math.nan
+    half = _T_95[min(n - 1, len(_T_95)) - 1] * std / math.sqrt(n) if n > 1 else math.nan
+    numbers = {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
+    rounded = {k: None if math.isnan(v) else round(v, 6) for k, v in numbers.items()}
+    return {**rounded, "n": n, "values": [round(float(v), 6) for v in values]}
+
+
+def wilson_interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy measured on `count` images (Wilson 1927)."""
+    if not 0 <= correct <= count or count == 0:
+        raise ValueError(f"{correct} of {count} is no share.")
+    share = correct / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    half = z * spread / (1 + z * z / count)
+    return centre - half, centre + half

@@ -1,0 +1,59 @@
+"""Scores: mean loss and accuracy over examples, in eval mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist_lab.models.registry import eval_mode
+from mnist_lab.training.batches import Batch
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss (nats per example) and accuracy in [0, 1] over `count` examples."""
+
+    loss: float
+    accuracy: float
+    count: int
+
+
+def score_as_is(model: nn.Module, batches: Iterable[Batch]) -> Score:
+    """Score each example once, without gradients, in whatever mode the model is.
+
+    Sums over examples, not over batches, so a short last batch weighs as little as it should.
+    """
+    loss, correct, count = 0.0, 0, 0
+    with torch.no_grad():
+        for images, labels in batches:
+            logits = model(images)
+            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(1) == labels).sum())
+            count += len(labels)
+    if count == 0:
+        raise ValueError("There is nothing to score: the batches hold no example.")
+    return Score(loss / count, correct / count, count)
+
+
+def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
+    """Score each example once, without gradients; restore the previous mode of every part.
+
+    In eval mode dropout is off and batch norm uses its running statistics.
+    """
+    with eval_mode(model):
+        return score_as_is(model, batches)
+
+
+def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
+    """Return the model's output for every example in the order of the batches, in eval mode.
+
+    Returns
+    -------
+    Tensor (n, classes), on the batches' device: logits, for a model that returns logits.
+    """
+    with eval_mode(model), torch.no_grad():
+        return torch.cat([model(images) for images, _ in batches])

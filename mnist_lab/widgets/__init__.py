@@ -1,5 +1,0 @@
-"""The drawing pad: one source for pages and notebooks, linked by `linking`."""
-
-from mnist_lab.widgets.digit_pad import DigitPad
-
-__all__ = ["DigitPad"]

@@ -1,0 +1,107 @@
+"""The small Sphinx extensions of the book: numbers from records, words for pictures, examples."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sys
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+BOOK = Path(__file__).parents[2] / "book"
+sys.path.insert(0, str(BOOK / "_ext"))
+
+pytest.importorskip("sphinx", reason="The book's tools are not installed (the extra 'book').")
+
+import alt_text  # noqa: E402
+import digit_pad  # noqa: E402
+import measured  # noqa: E402
+import package_reference  # noqa: E402
+from sphinx.errors import ExtensionError  # noqa: E402
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    record = {"accuracy": {"mean": 0.98765, "runs": [0.98, 0.99]}, "name": "small_cnn", "gap": None}
+    (tmp_path / "trial.json").write_text(json.dumps(record), encoding="utf-8")
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("trial:accuracy.mean|.2%", "98.77%"),
+        ("trial:accuracy.mean", "0.98765"),
+        ("trial:accuracy.runs.1|.1f", "1.0"),
+        ("trial:name", "small_cnn"),
+    ],
+)
+def test_a_number_comes_from_its_record(records: Path, text: str, shown: str) -> None:
+    assert measured.show(records, text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("trial", "expected file:path"),
+        ("absent:accuracy", "there is no record"),
+        ("broken:accuracy", "is not JSON"),
+        ("trial:accuracy.median", "'accuracy.median' is not there .found: mean, runs"),
+        ("trial:accuracy.runs.2", "'accuracy.runs.2' is not there"),
+        ("trial:accuracy", "not a single value"),
+        ("trial:gap|.2f", "is null"),
+        ("trial:name|.2f", "does not take the format"),
+    ],
+)
+def test_what_no_record_holds_is_refused(records: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        measured.show(records, text)
+
+
+def test_the_words_of_a_plot_are_found_by_its_hash(tmp_path: Path) -> None:
+    picture = b"not really a picture"
+    output = {
+        "data": {"image/png": base64.b64encode(picture).decode() + "\n", "text/plain": "<plot>"},
+        "metadata": {"image/png": {"alt": "A blue line rises.", "width": 680}},
+    }
+    notebook = tmp_path / "chapter.ipynb"
+    notebook.write_text(json.dumps({"cells": [{"outputs": [output]}, {}]}), encoding="utf-8")
+    found = alt_text.pictures_in_notebook(notebook)
+    assert found == {hashlib.sha256(picture).hexdigest(): output["metadata"]["image/png"]}
+
+
+def test_an_indented_block_becomes_code_once() -> None:
+    lines = ["Use:", "", "    go()", "", "    stop()", "", "Done.", "", "So::", "", "    again()"]
+    expected = [*lines[:2], "::", "", *lines[2:]]
+    assert package_reference.mark_examples(lines) == expected
+
+
+def test_every_public_module_is_in_the_package_reference() -> None:
+    page = (BOOK / "package.md").read_text(encoding="utf-8")
+    package = BOOK.parent / "mnist_lab"
+    modules = [path.stem for path in package.glob("*.py") if not path.stem.startswith("_")]
+    missing = [name for name in modules if f".. automodule:: mnist_lab.{name}\n" not in page]
+    assert missing == []
+
+
+def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -> None:
+    class App:
+        class builder:  # noqa: N801
+            format = "html"
+
+        class config:  # noqa: N801
+            digit_pad_weights = "_build/none.safetensors"
+
+        srcdir = outdir = str(tmp_path)
+
+    with pytest.raises(ExtensionError, match=r"make book.*book\.recogniser _build/none"):
+        digit_pad.write_script(App)
+    (tmp_path / "_build").mkdir()
+    (tmp_path / "_build" / "none.safetensors").write_bytes(b"weights")
+    (tmp_path / "_build" / "digits.png").write_bytes(b"digits")
+    digit_pad.write_script(App)
+    assert b64encode(b"weights").decode() in (tmp_path / "_static" / "digit-pad.js").read_text()

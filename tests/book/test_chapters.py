@@ -1,0 +1,228 @@
+"""The chapters' promises that nbval does not hold: form, order, effects with a margin."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from mnist_lab.lessons.quizzes import load_questions
+from mnist_lab.lessons.records import load_record
+
+ROOT = Path(__file__).parents[2]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MARGIN = 3  # standard deviations between a recorded effect and the bound that its cell asserts
+
+each_chapter = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem[:4])
+
+
+def cells(path: Path, kind: str = "code") -> list[NotebookNode]:
+    notebook = nbformat.read(path, as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == kind and cell.source.strip()]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    found: list[str] = cell.metadata.get("tags", [])
+    return found
+
+
+def test_there_are_chapters_with_names_that_sort() -> None:
+    assert len(PATHS) >= 2
+    for path in PATHS:
+        assert re.fullmatch(r"ch\d\d_[a-z]+(_[a-z]+)+", path.stem)
+    in_toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert all(f"notebooks/{path.stem}" in in_toc for path in PATHS)
+
+
+@each_chapter
+def test_is_executed_once_in_order_without_timings_or_names_of_a_machine(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = cells(path)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"iopub|execution_start|\"(shell|timestamp)", text)
+    assert not re.search(r"/(home|root|tmp|work|Users)/\w|[A-Z]:\\\\\w", text)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert "version" not in notebook.metadata.language_info
+
+
+@each_chapter
+def test_outputs_are_small_and_hold_no_error_or_warning(path: Path) -> None:
+    for cell in cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr"
+            assert len(json.dumps(output)) < 300_000
+    assert path.stat().st_size < 1_000_000
+
+
+@each_chapter
+def test_pictures_carry_alt_text(path: Path) -> None:
+    outputs = [output for cell in cells(path) for output in cell.outputs]
+    texts = [
+        output.metadata["image/png"]["alt"]
+        for output in outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert texts
+    for output in outputs:
+        for image in re.findall(
+            r"<img [^>]*>", "".join(output.get("data", {}).get("text/html", ""))
+        ):
+            texts += re.findall(r'alt="([^"]*)"', image) or [""]
+    assert min(len(text) for text in texts) > 30
+
+
+@each_chapter
+def test_cells_are_short(path: Path) -> None:
+    lengths = [len(cell.source.splitlines()) for cell in cells(path)]
+    assert max(lengths) <= 25
+    assert sum(lengths) / len(lengths) <= 12
+
+
+@each_chapter
+def test_opens_and_closes_as_every_chapter_does(path: Path) -> None:
+    prose = "\n".join(cell.source for cell in cells(path, "markdown"))
+    headings = re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
+    assert [level for level, _ in headings].count("#") == 1
+    assert headings[0][0] == "#"
+    for opening in ("What you will learn.", "What you need.", "How long it takes."):
+        assert f"**{opening}**" in prose
+    assert [title for level, title in headings if level == "##"][-4:] == [
+        *("Summary", "Exercises", "Quiz", "Where to go next"),
+    ]
+    depths = [len(level) for level, _ in headings]
+    assert all(b - a <= 1 for a, b in pairwise(depths))
+
+
+@each_chapter
+def test_sources_are_linked_since_colab_shows_roles_as_they_are_written(path: Path) -> None:
+    prose = "\n".join(cell.source for cell in cells(path, "markdown"))
+    assert re.findall(r"\{[\w:]+\}`", prose) == []
+
+
+@each_chapter
+def test_every_exercise_has_a_hint_and_a_folded_solution_that_checks_itself(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    exercises = [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "markdown" and re.search(r"^\*\*\d\. ", cell.source, re.MULTILINE)
+    ]
+    assert len(exercises) >= 4
+    for index in exercises:
+        following = notebook.cells[index + 1 : index + 3]
+        assert "*Hint: " in notebook.cells[index].source + following[0].source
+        solution = next(cell for cell in following if cell.cell_type == "code")
+        assert {"solution", "hide-cell"} <= set(tags(solution))
+        assert "assert " in solution.source
+
+
+def shows_frames(cell: NotebookNode) -> bool:
+    """Whether a cell shows frames and nothing else: pictures, which nbval would compare as text."""
+    texts = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.outputs]
+    return len(texts) == 1 and 'class="frames"' in texts[0]
+
+
+@each_chapter
+def test_nothing_is_left_out_of_the_comparison_without_a_reason(path: Path) -> None:
+    code = cells(path)
+    known = {"hide-input", "hide-cell", "remove-input", "solution", "nbval-ignore-output"}
+    assert {tag for cell in code for tag in tags(cell)} <= known  # no nbval-skip, none misspelt
+    printing = [cell for cell in code if cell.outputs and not shows_frames(cell)]
+    ignored = [cell for cell in code if "nbval-ignore-output" in tags(cell)]
+    for cell in ignored:
+        assert len(cell.metadata["nbval_reason"]) > 20
+    assert sum(not shows_frames(cell) for cell in ignored) <= len(printing) / 10
+
+
+def test_no_pattern_swallows_numbers() -> None:
+    options = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert "sanitize" not in options
+
+
+TRAINING_CALLS = {
+    "fit",
+    "train_epoch",
+    "train_steps",
+    "iter_epochs",
+    "iter_pretraining",
+    "optimizer.step",
+}
+
+
+def trains(node: ast.AST) -> bool:
+    """Whether code trains when it runs; a function that it only defines does not count."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+        return False
+    if isinstance(node, ast.Call):
+        called = ast.unparse(node.func)
+        if called in TRAINING_CALLS:
+            return True
+    return any(trains(child) for child in ast.iter_child_nodes(node))
+
+
+@each_chapter
+def test_a_cell_that_trains_asserts_what_it_shows(path: Path) -> None:
+    # The first cell holds a line for IPython alone.
+    training = [cell for cell in cells(path)[1:] if trains(ast.parse(cell.source))]
+    assert training
+    for cell in training:
+        assert "assert " in cell.source or "print(error)" in cell.source, cell.source
+
+
+def effects() -> list[tuple[str, dict[str, Any], str]]:
+    return [
+        (cell.metadata["effect"]["name"], cell.metadata["effect"], cell.source)
+        for path in PATHS
+        for cell in cells(path)
+        if "effect" in cell.metadata
+    ]
+
+
+@pytest.mark.parametrize(("name", "effect", "source"), effects(), ids=lambda value: str(value)[:40])
+def test_effects_hold_with_a_margin(name: str, effect: dict[str, Any], source: str) -> None:
+    recorded = load_record("chapters")["results"][name]
+    assert recorded["n"] >= 5
+    assert recorded["mean"] - MARGIN * recorded["std"] >= effect["bound"]
+    assert f"assert {effect['value']} > {effect['bound']}" in source
+
+
+def test_every_recorded_effect_is_shown_by_a_chapter() -> None:
+    assert set(load_record("chapters")["results"]) == {name for name, _, _ in effects()}
+
+
+@each_chapter
+def test_has_a_quiz_with_one_right_answer_or_more_and_feedback(path: Path) -> None:
+    questions = load_questions(path.stem[:4])
+    assert len(questions) >= 5
+    for question in questions:
+        assert question["question"].strip().endswith((".", "?", ".)", "...", ")"))
+        answers = question["answers"]
+        right = [answer for answer in answers if answer.get("correct")]
+        assert len(right) == 1 or (question["type"] == "many_choice" and right)
+        assert all(answer["feedback"].strip() for answer in answers)
+
+
+@each_chapter
+def test_figures_in_colab_need_only_the_package(path: Path) -> None:
+    """The first cell installs a pinned release and never another torch."""
+    first = cells(path)[0].source
+    assert "torch=={torch.__version__}" in first
+    assert re.search(r"git\+https://github\.com/[\w.-]+/[\w.-]+@v\d+\.\d+\.\d+", first)
+    modules = re.findall(
+        r"^\s*(?:import|from) (\w+)", "\n".join(c.source for c in cells(path)), re.M
+    )
+    allowed = {
+        *("mnist_lab", "numpy", "torch", "torchvision", "sklearn", "ipywidgets", "importlib"),
+        *("lzma", "struct", "tempfile", "pathlib", "math", "pickle", "copy", "optuna"),
+    }
+    assert set(modules) <= allowed

@@ -1,0 +1,343 @@
+"""The widgets: modules are linked whole and in order, and a pad in Python reads what is drawn."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import traitlets
+
+from mnist_lab.cli import main
+from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.handwriting.ink import HandwritingError
+from mnist_lab.handwriting.strokes import draw_strokes
+from mnist_lab.lessons.widgets import DigitPad
+from mnist_lab.lessons.widgets.activations import watch_layers
+from mnist_lab.lessons.widgets.linking import STATIC, LinkError, link_notebook, link_page
+from mnist_lab.models.registry import build_model
+from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+from tests.drawn_digits import DIGITS
+
+
+class TestLinking:
+    def modules(self, folder: Path, **texts: str) -> Path:
+        for name, text in texts.items():
+            suffix = ".css" if name == "look" else ".js"
+            (folder / (name.replace("_", "-") + suffix)).write_text(text, encoding="utf-8")
+        return folder
+
+    def test_what_is_needed_comes_first_and_once(self, tmp_path: Path) -> None:
+        static = self.modules(
+            tmp_path,
+            notebook='import { a } from "./one.js";\nimport { b } from "./two.js";\n'
+            "export function render() {}\n",
+            one='import { b } from "./two.js";\nexport const a = b;\n',
+            two='import look from "./look.css";\nexport class b {}\nexport async function c() {}\n',
+            look='p { content: "</script>" }\n',
+        )
+        text = link_notebook(static)
+        assert re.findall(r"^const (\$\w+) =", text, re.MULTILINE) == [
+            "$look_css", "$two", "$one", "$notebook"
+        ]  # fmt: skip
+        assert "return { b, c };" in text
+        assert "const { b } = $two;" in text
+        assert text.endswith("export default { render: $notebook.render };\n")
+        assert "import" not in text
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ('import * as x from "./one.js";\n', "cannot be linked: import"),
+            ('import { a } from "https://example.org/a.js";\n', "cannot be linked: import"),
+            ("export default 3;\n", "cannot be linked: export default 3;"),
+            ("export { a };\n", "cannot be linked"),
+            ('import { a } from "./none.js";\n', "no module none.js"),
+            ('import { a } from "./notebook.js";\n', "notebook.js -> notebook.js: .* circle"),
+        ],
+    )
+    def test_what_it_does_not_understand_is_an_error(
+        self, text: str, said: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(LinkError, match=said):
+            link_notebook(self.modules(tmp_path, notebook=text, one=""))
+
+    def test_a_page_gets_a_classic_script_with_the_weights_inside(self) -> None:
+        weights = b"weights \x00\xff"
+        text = link_page(weights, b"digits")
+        assert not re.search(r"^\s*(import|export)\b", text, re.MULTILINE)
+        first, second = (base64.b64encode(part).decode() for part in (weights, b"digits"))
+        assert f'.start("{first}", "{second}");' in text
+        assert len(text) < 100_000
+
+    def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
+        linked = link_page(b"", b"") + link_notebook()
+        for path in STATIC.iterdir():
+            name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
+            assert f"const ${name} = " in linked, path.name
+
+    def test_no_module_asks_another_host_or_runs_text(self) -> None:
+        for path in STATIC.glob("*.js"):
+            code = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+            code = re.sub(r"//.*", "", code)
+            assert not re.search(r"https?:|fetch\(|XMLHttp|WebSocket|sendBeacon|localStorage", code)
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval\(|new Function", code)
+
+    def test_the_numbers_of_the_image_are_those_of_python(self) -> None:
+        from mnist_lab import export
+        from mnist_lab.handwriting import found as handwriting
+        from mnist_lab.handwriting import strokes
+        from mnist_lab.lessons.widgets import digit_pad
+
+        def constant(module: str, name: str) -> str:
+            match = re.search(rf"const {name} = ([^;]+);", (STATIC / module).read_text())
+            assert match
+            return match[1]
+
+        assert float(constant("preprocess.js", "PEN")) == strokes.PEN
+        assert int(constant("preprocess.js", "BOX")) == handwriting.DIGIT_BOX
+        assert int(constant("preprocess.js", "DETAIL")) == strokes.DETAIL
+        assert constant("forward.js", "FORMAT") == f'"{export.WEB_FORMAT}"'
+        assert float(constant("panel.js", "SMALLEST")) == digit_pad.SMALLEST
+
+
+class TestDigitPad:
+    @pytest.fixture
+    def pad(self) -> DigitPad:
+        return DigitPad(build_model("small_cnn", seed=0, width=2))
+
+    def test_an_empty_sheet_is_not_read(self, pad: DigitPad) -> None:
+        assert pad.strokes == []
+        assert pad.probabilities == []
+        assert pad.image.shape == (28, 28)
+        assert not pad.image.any()
+
+    def test_strokes_become_an_image_and_are_read(self, pad: DigitPad) -> None:
+        pad.strokes = DIGITS[3]
+        assert np.array_equal(pad.image, draw_strokes(DIGITS[3]))
+        assert len(pad.probabilities) == 10
+        assert sum(pad.probabilities) == pytest.approx(1)
+        pad.clear()
+        assert pad.probabilities == []
+
+    def test_it_asks_the_model_as_it_is_now_and_leaves_its_mode(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2).train()
+        model.norm1.eval()  # type: ignore[union-attr, operator]
+        pad = DigitPad(model)
+        pad.strokes = DIGITS[5]
+        before = list(pad.probabilities)
+        assert model.training
+        assert not model.norm1.training
+        model.get_parameter("output.bias").data[7] += 50  # it has learnt
+        assert pad.predict(pad.image)[7] > 0.99 > before[7]
+
+    def test_a_slip_is_not_read(self, pad: DigitPad) -> None:
+        pad.strokes = [[[0.5, 0.5], [0.51, 0.5]]]
+        assert pad.probabilities == []
+        assert not pad.image.any()
+
+    @pytest.mark.parametrize(
+        "strokes",
+        [[3], [[1, 2]], [[["a", 0]]], [[[0.5]]], [[[float("nan"), 0]]], [[[1e300, 0]]], [[None]]],
+    )
+    def test_what_is_no_stroke_is_refused_and_changes_nothing(
+        self, strokes: list[object], pad: DigitPad
+    ) -> None:
+        pad.strokes = DIGITS[1]
+        with pytest.raises(traitlets.TraitError, match=r"\.$"):
+            pad.strokes = strokes
+        assert len(pad.strokes) == 1
+
+    def test_a_checkpoint_says_how_to_read(self, tmp_path: Path) -> None:
+        model = build_model("small_cnn", seed=0, width=2, classes=3)
+        arguments = {"width": 2, "classes": 3}
+        names = ("cat", "dog", "sun")
+        card = ModelCard("small_cnn", arguments, Normalisation(0.3, 0.2), class_names=names)
+        save_checkpoint(tmp_path, model, card)
+        pad = DigitPad(tmp_path)
+        assert pad.class_names == ["cat", "dog", "sun"]
+        pad.strokes = DIGITS[0]
+        with torch.no_grad():
+            images = card.normalisation(torch.from_numpy(pad.image)[None, None])
+            expected = model.eval()(images).softmax(1)[0]
+        assert pad.probabilities == pytest.approx(expected.tolist(), abs=1e-6)
+
+    def test_without_a_model_it_only_draws(self) -> None:
+        pad = DigitPad()
+        pad.strokes = DIGITS[2]
+        assert pad.probabilities == []
+        assert pad.image.any()
+        with pytest.raises(ValueError, match="has no model"):
+            pad.predict(pad.image)
+
+
+class TestLayers:
+    def test_are_what_each_relu_returns(self) -> None:
+        model = build_model("small_cnn", seed=0, width=4).train()
+        pad = DigitPad(model, layers=True)
+        sizes = [(4, 14, 14), (8, 7, 7), (16, 3, 3)]
+        assert [tuple(shape.values()) for shape in pad.shapes] == [("ReLU", *s) for s in sizes]
+        pad.strokes = DIGITS[4]
+        assert model.training
+        with torch.no_grad():
+            model.eval()
+            inputs = Normalisation()(torch.from_numpy(pad.image)[None, None])
+            first = torch.relu(model.norm1(model.conv1(inputs)))  # type: ignore[operator]
+        shown = np.frombuffer(pad.activations, np.uint8)
+        assert len(shown) == sum(np.prod(size) for size in sizes)
+        expected = (first / first.max() * 255).round().numpy().astype(np.uint8)
+        assert np.array_equal(shown[: 4 * 14 * 14], expected.ravel())
+        assert 0 < expected.mean() < 255
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "first", "last"),
+        [
+            ("mlp", "ReLU", (256, 1, 1), (256, 1, 1)),
+            ("resnet", "ReLU", (16, 14, 14), (64, 4, 4)),
+            ("article_002", "ReLU", (32, 28, 28), (128, 1, 1)),
+            ("vit", "GELU", (128, 4, 4), (128, 4, 4)),  # a map has a place for each patch
+        ],
+    )
+    def test_of_other_models(
+        self, name: str, kind: str, first: tuple[int, ...], last: tuple[int, ...]
+    ) -> None:
+        pad = DigitPad(build_model(name, seed=0), layers=True)
+        assert tuple(pad.shapes[0].values()) == (kind, *first)
+        assert tuple(pad.shapes[-1].values()) == (kind, *last)
+        assert pad.layers_said == ""
+        pad.strokes = DIGITS[4]
+        assert len(set(pad.activations)) > 20
+
+    def test_a_patch_keeps_its_place(self) -> None:
+        tokens = torch.zeros(1, 4, 3)
+        tokens[0, 1, 2] = 1.0  # the patch at the upper right, in the third number
+        tokens[0, 0, 0] = -0.5  # what GELU makes of it is below zero, and nothing was found
+        with watch_layers() as found:
+            torch.nn.functional.gelu(tokens)
+        maps = found[0][1]
+        assert maps.shape == (3, 2, 2)
+        assert np.argwhere(maps).tolist() == [[2, 0, 1]]
+
+    @pytest.mark.parametrize("name", ["linear", "lstm"])
+    def test_a_model_without_any_says_so(self, name: str) -> None:
+        pad = DigitPad(build_model(name, seed=0), layers=True)
+        assert pad.shapes == []
+        assert pad.layers_said.endswith("there are no maps to show.")
+        pad.strokes = DIGITS[4]
+        assert len(pad.probabilities) == 10
+
+    def test_too_many_numbers_are_left_out(self) -> None:
+        with watch_layers() as found:
+            torch.relu(torch.ones(1, 300, 28, 28))
+            torch.relu(torch.ones(1, 3, 28, 28))
+            torch.relu(torch.ones(2, 3, 28, 28))  # no batch of one
+            torch.relu(torch.ones(1, 5, 3))  # five tokens make no square
+        assert [maps.shape for _, maps in found] == [(3, 28, 28)]
+
+    def test_a_model_in_other_precision_is_read(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        pads = [DigitPad(model), DigitPad(copy.deepcopy(model).double(), layers=True)]
+        for pad in pads:
+            pad.strokes = DIGITS[4]
+        assert pads[1].probabilities == pytest.approx(pads[0].probabilities, abs=1e-5)
+        assert len(pads[1].shapes) == 3
+
+
+class TestStored:
+    """What a notebook keeps of a pad when its kernel is gone."""
+
+    def data(self, pad: DigitPad) -> dict[str, str]:
+        data: dict[str, str] = pad._repr_mimebundle_()[0]
+        return data
+
+    def test_is_the_same_in_every_run_and_small(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        one, two = self.data(DigitPad(model)), self.data(DigitPad(model))
+        view = "application/vnd.jupyter.widget-view+json"
+        assert one[view] != two[view]  # it is live
+        assert {**one, view: ""} == {**two, view: ""}
+        assert one["text/plain"] == "A pad to draw on"
+        assert len(one["text/html"]) < 20_000
+        assert "script" not in one["text/html"].replace("where scripts", "")
+
+    def test_has_a_picture_with_words_and_the_element_of_the_pages(self) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        tags = {
+            "<digit-pad only-draws>": DigitPad(),
+            "<digit-pad only-draws kernel>": DigitPad(kernel=True, layers=True),
+            "<digit-pad from-cell>": DigitPad(model),
+            "<digit-pad from-cell layers>": DigitPad(model, layers=True),
+        }
+        for tag, pad in tags.items():
+            html = self.data(pad)["text/html"]
+            assert html.startswith(tag)
+            match = re.search(r'alt="([^"]{80,})" [^>]*src="data:image/png;base64,([^"]+)"', html)
+            assert match
+            assert base64.b64decode(match[2]).startswith(b"\x89PNG")
+
+    def test_colab_gets_the_live_view_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It would have to choose; and only anywidget's metadata make it show the view."""
+        asked: list[bool] = []
+        output = types.ModuleType("google.colab.output")
+        output.enable_custom_widget_manager = lambda: asked.append(True)  # type: ignore[attr-defined]
+        output._widgets = types.SimpleNamespace(_installed_url="https://x/")  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+        monkeypatch.setitem(sys.modules, "google.colab.output", output)
+        data, metadata = DigitPad()._repr_mimebundle_()
+        assert asked
+        assert "text/html" not in data
+        view = "application/vnd.jupyter.widget-view+json"
+        assert metadata[view]["colab"]["custom_widget_manager"]["url"] == "https://x/"
+
+
+class TestExamples:
+    def test_are_kept_saved_and_loaded(self, tmp_path: Path) -> None:
+        pad = DigitPad()
+        for count, digit in enumerate((7, 1, 7), start=1):
+            pad.strokes = DIGITS[digit]
+            assert pad.label_and_keep(digit) == count
+            assert pad.strokes == []  # a clean sheet for the next one
+        assert pad.examples.labels.tolist() == [7, 1, 7]
+        assert np.array_equal(pad.examples.images[1], draw_strokes(DIGITS[1]))
+        pad.save_examples(tmp_path / "mine.npz")
+        other = DigitPad()
+        assert other.load_examples(tmp_path / "mine.npz") == 3
+        assert other.load_examples(tmp_path / "mine.npz") == 6
+        assert np.array_equal(other.examples.images[:3], pad.examples.images)
+
+    def test_the_command_line_scores_a_model_on_them(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model = build_model("small_cnn", seed=0, width=2)
+        save_checkpoint(tmp_path / "run", model, ModelCard("small_cnn", {"width": 2}))
+        pad = DigitPad(model)
+        for digit in DIGITS:
+            pad.strokes = DIGITS[digit]
+            pad.label_and_keep(digit)
+        pad.save_examples(tmp_path / "mine.npz")
+        assert main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "mine.npz")]) == 0
+        assert "of 10" in capsys.readouterr().out
+
+    def test_an_empty_sheet_or_an_unknown_class_is_refused(self) -> None:
+        pad = DigitPad(class_names=("cat", "dog"))
+        with pytest.raises(HandwritingError, match="Nothing has been drawn"):
+            pad.label_and_keep("cat")
+        pad.strokes = DIGITS[0]
+        with pytest.raises(ValueError, match="no class 7; there are cat, dog"):
+            pad.label_and_keep(7)
+        assert pad.strokes
+        assert pad.label_and_keep("dog") == 1
+
+    def test_examples_of_other_classes_are_refused(self, tmp_path: Path) -> None:
+        pad = DigitPad(class_names=("cat", "dog"))
+        pad.strokes = DIGITS[0]
+        pad.label_and_keep("dog")
+        pad.save_examples(tmp_path / "dogs.npz")
+        with pytest.raises(ValueError, match="other classes"):
+            DigitPad().load_examples(tmp_path / "dogs.npz")

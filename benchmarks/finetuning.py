@@ -27,13 +27,13 @@ from torch import nn
 from benchmarks.recording import Record, choose_rate
 from mnist_lab.data import (
     DigitSet,
+    corrupt,
     few_labels,
     keep_classes,
     load_mnist,
     load_uci_digits,
     rotate_digits,
     split,
-    thin_strokes,
 )
 from mnist_lab.finetuning import (
     PullTowardsStart,
@@ -93,7 +93,7 @@ def make_task(name: str) -> Task:
         pool, choose = split(most, seed=1, validation=600)
         return Task(pool, choose, report, old, "0123456789")
     pool, choose, report = (
-        rotate_digits(part, TURNED) if name == "turned" else thin_strokes(part, THINNED)
+        rotate_digits(part, TURNED) if name == "turned" else corrupt(part, "thin", THINNED)
         for part in (rest.subset(slice(0, 5_000)), choose.subset(slice(0, 2_000)), old)
     )
     return Task(pool, choose, report, old, "0123456789")

@@ -22,8 +22,16 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
-from mnist_lab.data import DigitSet, corrupt, paste_by_centre_of_mass
-from mnist_lab.handwriting import find_digit, fit_like_mnist
+from mnist_lab.data import (
+    DIGIT_BOX,
+    DigitSet,
+    corrupt,
+    crop_to_ink,
+    fit_like_mnist,
+    lay_in_the_middle,
+    resize_longer_side,
+)
+from mnist_lab.handwriting import find_digit
 
 Grey = NDArray[np.uint8]
 LARGE = 200  # pixels of a drawn digit's longer side: ten to one of MNIST's
@@ -85,13 +93,12 @@ def _predict(drawing: Grey, _: np.random.Generator) -> Grey:
 
 def _with_pen(drawing: Grey, pixels: float) -> Grey:
     """Draw the middle of the strokes anew with a round pen, `pixels` of the result wide."""
-    pixel = LARGE // 20  # of the result
+    pixel = LARGE // DIGIT_BOX  # of the result
     inside = np.pad(drawing, 4 * pixel) > 127
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside), 2)
     ridge = inside & (depth >= ndimage.maximum_filter(depth, 5) - 0.3)
     ink = ndimage.distance_transform_edt(~ridge) <= pixels * pixel / 2
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8) * 255
+    return crop_to_ink(ink).astype(np.uint8) * 255
 
 
 def _shrink(drawing: Grey, width: int, height: int) -> Grey:
@@ -100,20 +107,15 @@ def _shrink(drawing: Grey, width: int, height: int) -> Grey:
 
 def _fit_plainly(drawing: Grey, longer: int) -> Grey:
     """Shrink, keeping the aspect, and lay into the middle; thin lines become faint."""
-    scale = longer / max(drawing.shape)
-    small = _shrink(drawing, *(max(1, round(side * scale)) for side in drawing.shape[::-1]))
-    canvas = np.zeros((28, 28), np.uint8)
-    top, left = ((28 - side) // 2 for side in small.shape)
-    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-    return canvas
+    return lay_in_the_middle(resize_longer_side(drawing, longer, Image.Resampling.BOX))
 
 
 def _thin_pen(drawing: Grey, _: np.random.Generator) -> Grey:
-    return _fit_plainly(_with_pen(drawing, 1.0), 20)
+    return _fit_plainly(_with_pen(drawing, 1.0), DIGIT_BOX)
 
 
 def _marker(drawing: Grey, _: np.random.Generator) -> Grey:
-    return _fit_plainly(_with_pen(drawing, 4.5), 20)
+    return _fit_plainly(_with_pen(drawing, 4.5), DIGIT_BOX)
 
 
 def _any_place(drawing: Grey, generator: np.random.Generator) -> Grey:
@@ -124,15 +126,7 @@ def _any_place(drawing: Grey, generator: np.random.Generator) -> Grey:
 def _binary(drawing: Grey, _: np.random.Generator) -> Grey:
     """Stretch to fill 16x16, black or white; brought to 28x28 as MNIST is."""
     coarse = np.where(_shrink(drawing, 16, 16) >= 96, 255, 0).astype(np.uint8)
-    return _like_mnist(coarse)
-
-
-def _like_mnist(coarse: Grey) -> Grey:
-    """Enlarge a square to 20x20 and lay its centre of mass where MNIST has it."""
-    canvas = np.zeros((28, 28), np.uint8)
-    small = Image.fromarray(coarse).resize((20, 20), Image.Resampling.BICUBIC)
-    paste_by_centre_of_mass(canvas, np.asarray(small))
-    return canvas
+    return fit_like_mnist(coarse)
 
 
 MANNERS: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
@@ -155,7 +149,7 @@ def load_pen_digits(file: Path, pen: float = 1.0) -> DigitSet:
     """
     table = np.loadtxt(file, delimiter=",", dtype=np.int64)
     points = table[:, :16].reshape(-1, 8, 2) * (0.7, 1.0)
-    images = [_fit_plainly(_curve(one, pen), 20) for one in points]
+    images = [_fit_plainly(_curve(one, pen), DIGIT_BOX) for one in points]
     return DigitSet(np.stack(images), table[:, 16], part="test")
 
 
@@ -171,7 +165,7 @@ def _curve(points: NDArray[np.float64], pen: float) -> Grey:
         + (3 * here - before - 3 * there + after) * t**3
     )
     line = curve.transpose(1, 0, 2).reshape(-1, 2) * 2 + 40
-    width = round(pen * LARGE / 20)
+    width = round(pen * LARGE / DIGIT_BOX)
     canvas = Image.new("L", (280, 280))
     ImageDraw.Draw(canvas).line(
         [(x, 280 - y) for x, y in line], fill=255, width=width, joint="curve"
@@ -187,7 +181,7 @@ def load_scanned_digits(file: Path) -> DigitSet:
     shipped = {tuple(row) for row in load_digits().data.astype(int).tolist()}
     table = np.array([row for row in table.tolist() if tuple(row[:64]) not in shipped])
     counts = table[:, :64].reshape(-1, 8, 8)
-    images = [_like_mnist((one * (255 / 16)).round().astype(np.uint8)) for one in counts]
+    images = [fit_like_mnist((one * (255 / 16)).round().astype(np.uint8)) for one in counts]
     return DigitSet(np.stack(images), table[:, 64], part="test")
 
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from benchmarks.recording import describe_run, write_record
 from benchmarks.robustness import read_network
-from mnist_lab.data import MNIST_NORMALISATION, DigitSet, load_mnist, split
+from mnist_lab.data import MNIST_NORMALISATION, DigitSet, crop_to_ink, load_mnist, split
 from mnist_lab.handwriting import (
     PHOTOS,
     Box,
@@ -163,10 +163,9 @@ def as_saved(one: DigitSet, _: int) -> Picture:
 
 def in_16_by_16(one: DigitSet, _: int) -> Picture:
     """Return a digit stretched to 16x16 black and white pixels, as some old data sets are."""
-    image = one.images[0]
-    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
-    crop = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    small = np.asarray(Image.fromarray(crop).resize((16, 16), Image.Resampling.BOX))
+    small = np.asarray(
+        Image.fromarray(crop_to_ink(one.images[0])).resize((16, 16), Image.Resampling.BOX)
+    )
     return np.where(small > 127, 0, 255).astype(np.uint8)
 
 

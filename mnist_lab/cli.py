@@ -317,7 +317,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.mnist import load_mnist
     from mnist_lab.data.other_sets import load_uci_digits
     from mnist_lab.data.own_files import load_path
-    from mnist_lab.handwriting.found import read_digit_image
+    from mnist_lab.handwriting.found import load_digit_image
     from mnist_lab.training.batches import Batches, choose_device
     from mnist_lab.training.scoring import evaluate
 
@@ -328,7 +328,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     elif arguments.data == "uci":
         digits = load_uci_digits()
     else:
-        digits = load_path(arguments.data, read_digit_image)
+        digits = load_path(arguments.data, load_digit_image)
     if digits.images.shape[1:] != card.input_size:
         found, expected = digits.images.shape[1:], card.input_size
         raise DataError(
@@ -348,7 +348,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     import torch
 
-    from mnist_lab.handwriting.found import FoundDigit, read_digits
+    from mnist_lab.handwriting.found import FoundDigit, find_digits_in_file
     from mnist_lab.handwriting.ink import HandwritingError
     from mnist_lab.training.batches import choose_device
 
@@ -372,7 +372,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     for file in arguments.images:
         digits, problem = [], None
         try:
-            digits = [read(found) for found in read_digits(file)]
+            digits = [read(found) for found in find_digits_in_file(file)]
         except HandwritingError as error:
             problem = str(error)
             print(f"mnist_lab predict: {problem}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mnist_lab.handwriting.simulated_hands import DIGITS, Point, Stroke, change
+from mnist_lab.handwriting.simulated_hands import DIGITS, Point, Stroke, change_drawing
 
 __all__ = ["DIGITS", "Point", "Stroke", "drawings"]
 
@@ -23,4 +23,4 @@ def drawings() -> Iterator[tuple[int, str, list[Stroke]]]:
     """Yield digit, how it was changed, and strokes: ten digits in six ways."""
     for digit, strokes in DIGITS.items():
         for name, values in CHANGES.items():
-            yield digit, name, change(strokes, *values)
+            yield digit, name, change_drawing(strokes, *values)

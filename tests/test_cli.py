@@ -28,13 +28,13 @@ from mnist_lab import __version__
 from mnist_lab.cli import main, make_parser
 from mnist_lab.data import mnist, normalisation, splits
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.idx import write_idx
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.data.own_files import save_npz
 from mnist_lab.finetuning import masked as masked_pretraining
 from mnist_lab.finetuning.masked import masked_step
 from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop
+from tests.data.idx_files import write_idx
 
 OPTIONS = {
     "train": {

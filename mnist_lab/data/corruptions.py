@@ -5,8 +5,12 @@
     for name, corruption in CORRUPTIONS.items():
         print(name, corruption.dose, corruption.unit, corruption.meaning)
 
-They are for measuring, not for training: `augmentation.py` draws its own changes, in other ways.
-The same digits, name, dose and seed give the same images.
+They are for measuring, not for training: `training.augmentation` draws its own changes, in other
+ways. The same digits, name, dose and seed give the same images.
+
+MNIST-C (Mu and Gilmer 2019) is the field's collection of such changes, fifteen corruptions of the
+test images. These here are mostly what other writers, pens and scanners do, each has a dose with a
+unit, and they can be laid on any digits: on validation images, where choices are made.
 """
 
 from __future__ import annotations
@@ -17,18 +21,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from mnist_lab.data.digit_set import DataError, DigitSet
-from mnist_lab.data.writers import rotate_digits, thin_strokes
+from mnist_lab.data.geometry import DIGIT_BOX, crop_to_ink, lay_in_the_middle
+from mnist_lab.data.writers import rotate_digits
 
-Images = NDArray[np.uint8]  # (n, height, width), 0 is paper
-Change = Callable[[DigitSet, float, np.random.Generator], Images]
+_Images = NDArray[np.uint8]  # (n, height, width), 0 is paper
+_Change = Callable[[DigitSet, float, np.random.Generator], _Images]
 
-DIGIT_BOX = 20  # pixels that the longer side of MNIST's digits has
-COARSE = 16  # pixels of a side of the coarse images that `binary` makes
-ELASTIC_SMOOTHNESS = 4.0  # pixels: standard deviation of the Gaussian that smooths displacements
+_ENLARGED = 4  # thinning works on images so many times as large, to take off parts of a pixel
+_COARSE = 16  # pixels of a side of the coarse images that `binary` makes
+_ELASTIC_SMOOTHNESS = 4.0  # pixels: standard deviation of the Gaussian that smooths displacements
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Corruption:
     most: float
     unit: str
     meaning: str
-    change: Change
+    change: _Change
 
 
 def corrupt(digits: DigitSet, name: str, dose: float | None = None, *, seed: int = 0) -> DigitSet:
@@ -89,29 +94,29 @@ def corrupt(digits: DigitSet, name: str, dose: float | None = None, *, seed: int
 # --- Where the digit is, how large, how it leans -------------------------------------------------
 
 
-def _either(one: Images, other: Images, generator: np.random.Generator) -> Images:
+def _either(one: _Images, other: _Images, generator: np.random.Generator) -> _Images:
     """Return images of the one and the other array, at random."""
     first = generator.random(len(one)) < 0.5
     return np.where(first[:, None, None], one, other)
 
 
-def _shift(digits: DigitSet, pixels: float, generator: np.random.Generator) -> Images:
+def _shift(digits: DigitSet, pixels: float, generator: np.random.Generator) -> _Images:
     angles = generator.uniform(0, 2 * math.pi, len(digits))
     offsets = np.stack([np.sin(angles), np.cos(angles)], 1) * pixels
     pairs = zip(digits.images, offsets, strict=True)
     return _as_bytes([ndimage.shift(image.astype(float), by, order=1) for image, by in pairs])
 
 
-def _turn(digits: DigitSet, degrees: float, generator: np.random.Generator) -> Images:
+def _turn(digits: DigitSet, degrees: float, generator: np.random.Generator) -> _Images:
     one, other = (rotate_digits(digits, sign * degrees).images for sign in (1, -1))
     return _either(one, other, generator)
 
 
-def _slant(digits: DigitSet, degrees: float, generator: np.random.Generator) -> Images:
+def _slant(digits: DigitSet, degrees: float, generator: np.random.Generator) -> _Images:
     slope = math.tan(math.radians(degrees))
     middle = (digits.images.shape[1] - 1) / 2
 
-    def slanted(image: Images, slope: float) -> NDArray[np.float64]:
+    def slanted(image: _Images, slope: float) -> NDArray[np.float64]:
         matrix, offset = [[1, 0], [slope, 1]], [0, -slope * middle]
         result: NDArray[np.float64] = ndimage.affine_transform(
             image.astype(float), matrix, offset, order=1
@@ -124,12 +129,12 @@ def _slant(digits: DigitSet, degrees: float, generator: np.random.Generator) -> 
     return _either(one, other, generator)
 
 
-def _resize(image: Images, width: int, height: int) -> Images:
+def _resize(image: _Images, width: int, height: int) -> _Images:
     """Resize one image; smooth where it shrinks."""
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _stretch_about_middle(digits: DigitSet, across: float, down: float) -> Images:
+def _stretch_about_middle(digits: DigitSet, across: float, down: float) -> _Images:
     """Scale every image about its middle and cut it, or fill it up, to the size it had."""
     _, height, width = digits.images.shape
     new_height, new_width = (
@@ -149,43 +154,27 @@ def _stretch_about_middle(digits: DigitSet, across: float, down: float) -> Image
     return result
 
 
-def _scale(digits: DigitSet, factor: float, _: np.random.Generator) -> Images:
+def _scale(digits: DigitSet, factor: float, _: np.random.Generator) -> _Images:
     return _stretch_about_middle(digits, factor, factor)
 
 
-def _narrow(digits: DigitSet, factor: float, _: np.random.Generator) -> Images:
+def _narrow(digits: DigitSet, factor: float, _: np.random.Generator) -> _Images:
     return _stretch_about_middle(digits, factor, 1)
 
 
-def _flatten(digits: DigitSet, factor: float, _: np.random.Generator) -> Images:
+def _flatten(digits: DigitSet, factor: float, _: np.random.Generator) -> _Images:
     return _stretch_about_middle(digits, 1, factor)
 
 
-def _crop(image: Images) -> Images:
-    """Return the image cut to its ink; an empty one as it is."""
-    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
-    if not len(rows):
-        return image
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def _lay_in_middle(image: Images, shape: tuple[int, int]) -> Images:
-    """Lay a smaller image into the middle of an empty one."""
-    result = np.zeros(shape, np.uint8)
-    top, left = ((outer - inner) // 2 for outer, inner in zip(shape, image.shape, strict=True))
-    result[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return result
-
-
-def _fill_box(digits: DigitSet, share: float, _: np.random.Generator) -> Images:
-    def fill(image: Images) -> Images:
-        digit = _crop(image)
+def _fill_box(digits: DigitSet, share: float, _: np.random.Generator) -> _Images:
+    def fill(image: _Images) -> _Images:
+        digit = crop_to_ink(image)
         # On a logarithmic scale, that share of the way from its own shape to the square.
         height, width = (
             round(side * (DIGIT_BOX / side) ** share) if share < 1 else DIGIT_BOX
             for side in digit.shape
         )
-        return _lay_in_middle(_resize(digit, width, height), _shape(image))
+        return lay_in_the_middle(_resize(digit, width, height), _shape(image))
 
     return np.stack([fill(image) for image in digits.images])
 
@@ -193,24 +182,41 @@ def _fill_box(digits: DigitSet, share: float, _: np.random.Generator) -> Images:
 # --- The pen -------------------------------------------------------------------------------------
 
 
-def _thin(digits: DigitSet, pixels: float, _: np.random.Generator) -> Images:
-    return thin_strokes(digits, pixels).images
+def _erode(images: _Images, pixels: float) -> _Images:
+    """Take `pixels` off either side of what is bright; what is not twice as wide disappears.
+
+    Each image is enlarged, eroded with a square, and brought back to its size.
+    """
+    if pixels * _ENLARGED % 1:
+        raise DataError(f"A stroke is changed by quarters of a pixel, found {pixels:g}.")
+    erode = ImageFilter.MinFilter(2 * round(pixels * _ENLARGED) + 1)
+
+    def eroded(image: _Images) -> _Images:
+        height, width = image.shape
+        large = _resize(image, width * _ENLARGED, height * _ENLARGED)
+        finer = Image.fromarray(large).filter(erode)
+        return np.asarray(finer.resize((width, height), Image.Resampling.BOX))
+
+    return np.stack([eroded(image) for image in images])
 
 
-def _thick(digits: DigitSet, pixels: float, _: np.random.Generator) -> Images:
+def _thin(digits: DigitSet, pixels: float, _: np.random.Generator) -> _Images:
+    return _erode(digits.images, pixels)
+
+
+def _thick(digits: DigitSet, pixels: float, _: np.random.Generator) -> _Images:
     # What is taken off the paper is given to the ink.
-    paper = replace(digits, images=255 - digits.images)
-    widened: Images = 255 - thin_strokes(paper, pixels).images
+    widened: _Images = 255 - _erode(255 - digits.images, pixels)
     return widened
 
 
-def _elastic(digits: DigitSet, pixels: float, generator: np.random.Generator) -> Images:
+def _elastic(digits: DigitSet, pixels: float, generator: np.random.Generator) -> _Images:
     height, width = _shape(digits.images[0])
     rows, columns = np.mgrid[:height, :width].astype(float)
 
-    def bend(image: Images) -> NDArray[np.float64]:
+    def bend(image: _Images) -> NDArray[np.float64]:
         noise = generator.uniform(-1, 1, (2, height, width))
-        field = np.stack([ndimage.gaussian_filter(part, ELASTIC_SMOOTHNESS) for part in noise])
+        field = np.stack([ndimage.gaussian_filter(part, _ELASTIC_SMOOTHNESS) for part in noise])
         field *= pixels / np.sqrt((field**2).sum(axis=0).mean())
         places = np.stack([rows, columns]) + field
         result: NDArray[np.float64] = ndimage.map_coordinates(image.astype(float), places, order=1)
@@ -222,47 +228,47 @@ def _elastic(digits: DigitSet, pixels: float, generator: np.random.Generator) ->
 # --- The camera and the scanner ------------------------------------------------------------------
 
 
-def _noise(digits: DigitSet, deviation: float, generator: np.random.Generator) -> Images:
+def _noise(digits: DigitSet, deviation: float, generator: np.random.Generator) -> _Images:
     return _as_bytes(digits.images + generator.normal(0, deviation, digits.images.shape))
 
 
-def _blur(digits: DigitSet, pixels: float, _: np.random.Generator) -> Images:
+def _blur(digits: DigitSet, pixels: float, _: np.random.Generator) -> _Images:
     return _as_bytes([ndimage.gaussian_filter(i.astype(float), pixels) for i in digits.images])
 
 
-def _fade(digits: DigitSet, factor: float, _: np.random.Generator) -> Images:
+def _fade(digits: DigitSet, factor: float, _: np.random.Generator) -> _Images:
     return _as_bytes(digits.images * factor)
 
 
-def _binarise(digits: DigitSet, level: float, *, keep_aspect: bool) -> Images:
-    def binary(image: Images) -> Images:
-        digit = _crop(image)
+def _binarise(digits: DigitSet, level: float, *, keep_aspect: bool) -> _Images:
+    def binary(image: _Images) -> _Images:
+        digit = crop_to_ink(image)
         height, width = digit.shape if keep_aspect else (1, 1)
         longer = max(height, width)
         coarse = _resize(
-            digit, max(1, round(COARSE * width / longer)), max(1, round(COARSE * height / longer))
+            digit, max(1, round(_COARSE * width / longer)), max(1, round(_COARSE * height / longer))
         )
         inked = np.where(coarse >= level * coarse.max(initial=1), 255, 0).astype(np.uint8)
-        height, width = (round(side * DIGIT_BOX / COARSE) for side in inked.shape)
-        return _lay_in_middle(_resize(inked, width, height), _shape(image))
+        height, width = (round(side * DIGIT_BOX / _COARSE) for side in inked.shape)
+        return lay_in_the_middle(_resize(inked, width, height), _shape(image))
 
     return np.stack([binary(image) for image in digits.images])
 
 
-def _binary(digits: DigitSet, level: float, _: np.random.Generator) -> Images:
+def _binary(digits: DigitSet, level: float, _: np.random.Generator) -> _Images:
     return _binarise(digits, level, keep_aspect=True)
 
 
-def _binary_stretched(digits: DigitSet, level: float, _: np.random.Generator) -> Images:
+def _binary_stretched(digits: DigitSet, level: float, _: np.random.Generator) -> _Images:
     return _binarise(digits, level, keep_aspect=False)
 
 
-def _shape(image: Images) -> tuple[int, int]:
+def _shape(image: _Images) -> tuple[int, int]:
     height, width = image.shape
     return height, width
 
 
-def _as_bytes(images: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> Images:
+def _as_bytes(images: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> _Images:
     return np.asarray(images).round().clip(0, 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The IDX format of MNIST: read, written, mapped where memory does not hold it.
+"""The IDX format of MNIST: read whole, or mapped where memory does not hold it.
 
 Source: http://yann.lecun.com/exdb/mnist describes the format.
 """
@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mnist_lab.data.digit_set import DataError
-from mnist_lab.files import write_atomically
 
 # Third byte of the magic number -> element type, big-endian as the format demands.
-IDX_TYPES: dict[int, np.dtype[Any]] = {
+_IDX_TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
     0x09: np.dtype(">i1"),
     0x0B: np.dtype(">i2"),
@@ -58,8 +57,8 @@ def _parse_idx_header(
     if len(content) < 4:
         raise DataError(f"{name} is no IDX file: it has {len(content)} bytes, a header takes 4.")
     zeros, code, dimensions = content[:2], content[2], content[3]
-    if bytes(zeros) != b"\0\0" or code not in IDX_TYPES or dimensions == 0:
-        known = ", ".join(f"{key:02x}" for key in IDX_TYPES)
+    if bytes(zeros) != b"\0\0" or code not in _IDX_TYPES or dimensions == 0:
+        known = ", ".join(f"{key:02x}" for key in _IDX_TYPES)
         raise DataError(
             f"{name} is no IDX file: it starts with {bytes(content[:4]).hex(' ')}, expected 00 00, "
             f"an element type ({known}) and at least one dimension."
@@ -71,7 +70,7 @@ def _parse_idx_header(
             f"found {len(content)}."
         )
     shape = struct.unpack(f">{dimensions}I", content[4:offset])
-    return IDX_TYPES[code], shape, offset
+    return _IDX_TYPES[code], shape, offset
 
 
 def _check_idx_length(
@@ -125,15 +124,15 @@ def read_idx(path: str | Path, *, mmap: bool = False) -> NDArray[Any]:
     return parse_idx(body, str(path))
 
 
-GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"
+_GZIP_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"
 
 
 def _open_unpacked(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         start = file.read(6)
-    if start.startswith(GZIP_MAGIC):
+    if start.startswith(_GZIP_MAGIC):
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    if start.startswith(XZ_MAGIC):
+    if start.startswith(_XZ_MAGIC):
         return lzma.open(path, "rb")
     return path.open("rb")
 
@@ -142,7 +141,7 @@ def _map_idx(path: Path) -> NDArray[Any]:
     with path.open("rb") as file:
         header = file.read(4 + 4 * 255)
         length = file.seek(0, 2)
-    if header.startswith((GZIP_MAGIC, XZ_MAGIC)):
+    if header.startswith((_GZIP_MAGIC, _XZ_MAGIC)):
         raise DataError(
             f"{path} is packed, and a packed file cannot be mapped: unpack it, or read it whole."
         )
@@ -179,29 +178,3 @@ def _hand_back_pages(images: np.memmap[Any, Any]) -> None:
         owner = getattr(owner, "base", None)
     if owner is not None and hasattr(memory_map, "MADV_DONTNEED"):  # Windows has no such call
         owner.madvise(memory_map.MADV_DONTNEED)
-
-
-def write_idx(path: str | Path, array: ArrayLike) -> None:
-    """Write an array as an IDX file; a name that ends in .gz or .xz packs it.
-
-    Raises
-    ------
-    DataError
-        If the format has no such element type, or the array has no dimension.
-    """
-    array = np.asarray(array)
-    codes = {dtype.newbyteorder("="): code for code, dtype in IDX_TYPES.items()}
-    code = codes.get(array.dtype.newbyteorder("="))
-    if code is None:
-        known = ", ".join(str(dtype) for dtype in codes)
-        raise DataError(f"IDX files hold {known}; found {array.dtype}.")
-    if not 1 <= array.ndim <= 255:
-        raise DataError(f"IDX files have 1 to 255 dimensions; found {array.ndim}.")
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
-    content = header + np.ascontiguousarray(array, IDX_TYPES[code]).tobytes()
-    path = Path(path)
-    if path.suffix == ".gz":
-        content = gzip.compress(content, mtime=0)
-    elif path.suffix == ".xz":
-        content = lzma.compress(content)
-    write_atomically(path, content)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from mnist_lab.data.digit_set import DIGIT_NAMES, DataError, DigitSet, _digit_set
-from mnist_lab.data.geometry import paste_by_centre_of_mass
+from mnist_lab.data.geometry import fit_like_mnist
 
 
 def load_uci_digits() -> DigitSet:
@@ -21,14 +21,11 @@ def load_uci_digits() -> DigitSet:
     They are 8x8 counts of 0 to 16, from 13 other writers and another scanner. Each is enlarged to
     20x20 pixels (bicubic) and laid with its centre of mass in the middle of 28x28, as MNIST is.
     """
-    from PIL import Image
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # only who asks for them pays for it
 
     bunch = load_digits()
-    images = np.zeros((len(bunch.images), 28, 28), np.uint8)
-    for image, small in zip(images, bunch.images, strict=True):
-        grey = Image.fromarray((small * (255 / 16)).round().astype(np.uint8))
-        paste_by_centre_of_mass(image, np.asarray(grey.resize((20, 20), Image.Resampling.BICUBIC)))
+    counts = (bunch.images * (255 / 16)).round().astype(np.uint8)
+    images = np.stack([fit_like_mnist(count) for count in counts])
     return _digit_set("UCI digits", images, bunch.target, part="test")
 
 

@@ -15,8 +15,6 @@ from mnist_lab.data.digit_set import DIGIT_NAMES, DataError, DigitSet, Part, _di
 from mnist_lab.data.idx import read_idx
 from mnist_lab.files import write_atomically
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
-
 
 def load_npz(path: str | Path) -> DigitSet:
     """Load an .npz with `images` (n, height, width) uint8, white ink on black, and `labels` (n,).
@@ -60,12 +58,11 @@ def save_npz(path: str | Path, digits: DigitSet) -> None:
     write_atomically(Path(path), write)
 
 
-def load_idx_folder(folder: str | Path, *, mmap: bool = False) -> DigitSet:
+def load_idx_folder(folder: str | Path) -> DigitSet:
     """Load the IDX files of a folder: `PREFIX-images-idx3-ubyte` with `PREFIX-labels-idx1-ubyte`.
 
     Where both MNIST parts are there, the test part (prefix t10k) is taken. The files may be packed
-    (.gz, .xz). With `mmap` the images stay in their file, which must not be packed: `Batches` then
-    reads each batch from there. Only the labels are read, eight bytes each.
+    (.gz, .xz).
     """
     folder = Path(folder)
     pattern = re.compile(r"(.+)[-.](images|labels)[-.]idx[13][-.]ubyte(\.gz|\.xz)?$")
@@ -81,16 +78,16 @@ def load_idx_folder(folder: str | Path, *, mmap: bool = False) -> DigitSet:
             f"NAME-labels-idx1-ubyte; found {names or 'none of either'}."
         )
     prefix = "t10k" if "t10k" in pairs else sorted(pairs)[0]
-    images = read_idx(pairs[prefix]["images"], mmap=mmap)
+    images = read_idx(pairs[prefix]["images"])
     labels = read_idx(pairs[prefix]["labels"])
     part: Part = "test" if prefix == "t10k" else ""
     return _digit_set(folder, images, labels, part=part)
 
 
-ImageReader = Callable[[Path], NDArray[np.uint8]]
+_ReadImage = Callable[[Path], NDArray[np.uint8]]
 
 
-def load_image_folder(folder: str | Path, read_image: ImageReader | None = None) -> DigitSet:
+def load_image_folder(folder: str | Path, read_image: _ReadImage | None = None) -> DigitSet:
     """Load a folder that has one sub-folder of images per class, in the sorted order of names.
 
     Parameters
@@ -98,7 +95,7 @@ def load_image_folder(folder: str | Path, read_image: ImageReader | None = None)
     folder : path
         Its sub-folders' names are the class names.
     read_image : callable, optional
-        Turns a file into uint8 (height, width), all of one size. `handwriting.read_digit_image`
+        Turns a file into uint8 (height, width), all of one size. `handwriting.load_digit_image`
         does for photos and scans what MNIST's makers did. By default images are taken as they are,
         as grey values.
     """
@@ -144,7 +141,7 @@ def _read_grey_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 
-def load_path(path: str | Path, read_image: ImageReader | None = None) -> DigitSet:
+def load_path(path: str | Path, read_image: _ReadImage | None = None) -> DigitSet:
     """Load an .npz, a folder of IDX files or a folder with one sub-folder per class."""
     path = Path(path)
     if not path.is_dir():

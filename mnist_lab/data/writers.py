@@ -1,60 +1,37 @@
-"""Digits as another population would have written them: turned, in thin strokes, with other ones.
+"""Digits as other writers would have left them: all turned alike, ones with an upstroke.
 
     turned = rotate_digits(digits, 40)
-    thin = thin_strokes(digits, 1.0)
     continental = add_upstrokes(digits, share=0.3, seed=0)
 
-A network meets such a change of population whenever it leaves the writers that it learnt from. Here
-the change is known and can be dosed. UCI's digits (`datasets.load_uci_digits`) are a real one.
+A network meets such a change whenever it leaves the writers that it learnt from. Here the change is
+known and can be dosed. UCI's digits (`other_sets.load_uci_digits`) are a real one; changes that
+differ from digit to digit, and those of a pen or a camera, are in `corruptions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 
 from mnist_lab.data.digit_set import DataError, DigitSet
-from mnist_lab.data.geometry import paste_by_centre_of_mass
+from mnist_lab.data.geometry import crop_to_ink, lay_by_centre_of_mass
 
-ENLARGED = 4  # thinning works on images so many times as large, to take off parts of a pixel
+_ENLARGED = 4  # strokes are drawn so many times as large, for soft edges
 
 
 def rotate_digits(digits: DigitSet, degrees: float) -> DigitSet:
     """Turn every digit by the same angle, counter-clockwise, about the middle of its image."""
     if not -360 <= degrees <= 360:
         raise DataError(f"degrees must lie between -360 and 360, found {degrees}.")
-    return _change(digits, lambda image: image.rotate(degrees, Image.Resampling.BICUBIC))
-
-
-def thin_strokes(digits: DigitSet, pixels: float) -> DigitSet:
-    """Take `pixels` off either side of every stroke, as a finer pen would have left them.
-
-    Each image is enlarged four times, eroded with a square, and brought back to its size. What is
-    not wider than twice `pixels` disappears.
-
-    Parameters
-    ----------
-    pixels : float
-        0.25 to 2, in quarters of a pixel.
-    """
-    if not 0.25 <= pixels <= 2 or pixels * ENLARGED % 1:
-        raise DataError(
-            f"pixels must lie between 0.25 and 2, in quarters of a pixel, found {pixels}."
-        )
-    erode = ImageFilter.MinFilter(2 * round(pixels * ENLARGED) + 1)
-
-    def thin(image: Image.Image) -> Image.Image:
-        large = image.resize(
-            (image.width * ENLARGED, image.height * ENLARGED), Image.Resampling.BICUBIC
-        )
-        return large.filter(erode).resize(image.size, Image.Resampling.BOX)
-
-    return _change(digits, thin)
+    images = [
+        np.asarray(Image.fromarray(image).rotate(degrees, Image.Resampling.BICUBIC))
+        for image in digits.images
+    ]
+    return replace(digits, images=np.stack(images))
 
 
 def add_upstrokes(digits: DigitSet, share: float, seed: int) -> DigitSet:
@@ -104,22 +81,13 @@ def _with_upstroke(one: NDArray[np.uint8], generator: np.random.Generator) -> ND
     if generator.random() < 0.25:
         reach, level = height * generator.uniform(0.15, 0.35), bottom - pen / 2
         lines.append(((foot - reach, level), (foot + reach, level + generator.uniform(-1, 1))))
-    canvas = Image.new("L", (one.shape[1] * ENLARGED, one.shape[0] * ENLARGED))
+    canvas = Image.new("L", (one.shape[1] * _ENLARGED, one.shape[0] * _ENLARGED))
     brush = ImageDraw.Draw(canvas)
     for line in lines:
-        points = [(x * ENLARGED, y * ENLARGED) for x, y in line]
-        brush.line(points, fill=255, width=round(pen * ENLARGED))
+        points = [(x * _ENLARGED, y * _ENLARGED) for x, y in line]
+        brush.line(points, fill=255, width=round(pen * _ENLARGED))
         for x, y in points:  # round ends
-            brush.circle((x, y), pen * ENLARGED / 2, fill=255)
+            brush.circle((x, y), pen * _ENLARGED / 2, fill=255)
     drawn = canvas.resize((one.shape[1], one.shape[0]), Image.Resampling.BOX)
     whole = np.maximum(one, np.asarray(drawn))
-    rows, columns = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
-    result = np.zeros_like(one)
-    paste_by_centre_of_mass(result, whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    return result
-
-
-def _change(digits: DigitSet, change: Callable[[Image.Image], Image.Image]) -> DigitSet:
-    """Return the same digits, each image changed by itself."""
-    images = [np.asarray(change(Image.fromarray(image))) for image in digits.images]
-    return replace(digits, images=np.stack(images))
+    return lay_by_centre_of_mass(crop_to_ink(whole), (one.shape[0], one.shape[1]))

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-WORKING_SIDE = 1_600  # pixels; a longer side is shrunk first: digits need no more
-PAPER_SIDE = 400  # pixels of the copy in which the paper's brightness is followed
-LEVELS = 64  # of brightness that are told apart there
-FAINTEST_INK = 32  # of 255; below this contrast with the paper there is nothing to read
+_WORKING_SIDE = 1_600  # pixels; a longer side is shrunk first: digits need no more
+_PAPER_SIDE = 400  # pixels of the copy in which the paper's brightness is followed
+_LEVELS = 64  # of brightness that are told apart there
+_FAINTEST_INK = 32  # of 255; below this contrast with the paper there is nothing to read
 INK_SHARE = 0.35  # of the darkest ink; what is fainter is paper grain, shadow or JPEG noise
 SMALLEST_DIGIT = 0.3  # of the tallest digit in the picture; what is smaller is a speck
 
 Grey = NDArray[np.uint8]  # (height, width)
-Picture = NDArray[np.uint8]  # (height, width), or (height, width, 3): red, green, blue
+Pixels = NDArray[np.uint8]  # (height, width), or (height, width, 3): red, green, blue
 Ink = NDArray[np.float64]  # (height, width), 0 is paper
 Mask = NDArray[np.bool_]  # (height, width)
 
@@ -59,7 +59,7 @@ class Page:
 
 
 def find_ink(
-    picture: Picture, name: str = "the picture", *, paper: bool = True, ruled_lines: bool = True
+    picture: Pixels, name: str = "the picture", *, paper: bool = True, ruled_lines: bool = True
 ) -> Page:
     """Tell ink from paper in uint8 (height, width) or (height, width, 3), or say why there is none.
 
@@ -80,7 +80,7 @@ def find_ink(
     if picture.size == 0:
         raise HandwritingError(f"{name} shows no digit: it has no pixels.")
     image = Image.fromarray(picture)
-    shrinkage = max(1.0, max(image.size) / WORKING_SIDE)
+    shrinkage = max(1.0, max(image.size) / _WORKING_SIDE)
     if shrinkage > 1:
         size = tuple(max(1, round(side / shrinkage)) for side in image.size)
         image = image.resize((size[0], size[1]), Image.Resampling.BOX)
@@ -88,7 +88,7 @@ def find_ink(
     values = grey.astype(np.float64)
     ink = take_paper_away(values) if paper else _take_one_brightness_away(values)
     peak = float(ink.max(initial=0.0))
-    if peak < FAINTEST_INK:
+    if peak < _FAINTEST_INK:
         raise HandwritingError(f"{name} shows no digit: nothing stands out from the paper.")
     rough = ink >= max(0.4 * INK_SHARE * peak, 2 * _noise_of(ink))
     lines = find_ruled_lines(ink, rough) if ruled_lines else np.zeros_like(rough)
@@ -99,7 +99,7 @@ def find_ink(
     return Page(ink, mask, shrinkage, (picture.shape[1], picture.shape[0]))
 
 
-def to_grey(picture: Picture) -> Grey:
+def to_grey(picture: Pixels) -> Grey:
     """Turn red, green and blue, uint8 (height, width, 3), into the grey in which ink is clearest.
 
     That is brightness as the eye has it, unless ink stands out clearly better in one of the three
@@ -111,7 +111,7 @@ def to_grey(picture: Picture) -> Grey:
     """
     image = Image.fromarray(picture)
     grey = image.convert("L")
-    shrinkage = max(1.0, max(image.size) / PAPER_SIDE)
+    shrinkage = max(1.0, max(image.size) / _PAPER_SIDE)
     size = (max(1, round(image.width / shrinkage)), max(1, round(image.height / shrinkage)))
 
     def contrast(channel: Image.Image) -> float:
@@ -213,7 +213,7 @@ def take_paper_away(grey: Grey | Ink) -> Ink:
     values = np.asarray(grey, np.float64)
     # Light changes slowly: it is looked for in a small copy, where noise is averaged away too.
     image = Image.fromarray(values.astype(np.float32))
-    shrinkage = max(1.0, max(image.size) / PAPER_SIDE)
+    shrinkage = max(1.0, max(image.size) / _PAPER_SIDE)
     size = (max(1, round(image.width / shrinkage)), max(1, round(image.height / shrinkage)))
     small = np.asarray(image.resize(size, Image.Resampling.BOX), np.float64)
     small_paper, sign = _follow_paper(small)
@@ -276,7 +276,7 @@ def _fill_pits(values: Ink, widest: int, keep_rim: bool) -> Ink:
     """
     closed = ndimage.grey_closing(values, (widest, widest))
     filled = closed.copy()
-    for level in np.linspace(float(closed.max()), float(values.min()), LEVELS)[1:]:
+    for level in np.linspace(float(closed.max()), float(values.min()), _LEVELS)[1:]:
         places, count = ndimage.label(values <= level)
         kept = np.zeros(count + 1, bool)
         kept[places[closed <= level]] = True

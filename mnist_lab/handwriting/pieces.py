@@ -14,15 +14,24 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from mnist_lab.data.geometry import find_ink_box
 from mnist_lab.handwriting.ink import SMALLEST_DIGIT, Grey, HandwritingError, Ink, Mask
 
-MOST_PIECES = 1_000  # of ink in a picture; more are no digits, and would take minutes
-WIDEST_DIGIT = 1.5  # width over height; a wider piece of ink is taken for digits that touch
+_MOST_PIECES = 1_000  # of ink in a picture; more are no digits, and would take minutes
+_WIDEST_DIGIT = 1.5  # width over height; a wider piece of ink is taken for digits that touch
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Connected ink, or several pieces of it that make a digit: a mask and where it lies."""
+    """Connected ink, or several pieces of it that make a digit.
+
+    Attributes
+    ----------
+    mask : bool (height, width)
+        Its own ink, cropped to it.
+    top, left : int
+        Where on the page the mask's first row and column lie.
+    """
 
     mask: Mask
     top: int
@@ -66,7 +75,7 @@ def split_into_pieces(mask: Mask, name: str = "the picture") -> list[Piece]:
     Raises
     ------
     HandwritingError
-        If there are more than `MOST_PIECES`; the message calls the picture `name`.
+        If there are more than 1,000, as in a texture; the message calls the picture `name`.
     """
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     places = ndimage.find_objects(labels, count)
@@ -74,7 +83,7 @@ def split_into_pieces(mask: Mask, name: str = "the picture") -> list[Piece]:
     sizes = [max(p[0].stop - p[0].start, p[1].stop - p[1].start) for p in places]
     # A dot may be a digit's worn piece; what is a twentieth of a digit is dust.
     kept = (np.array(sizes) >= 0.05 * max(sizes)) & (areas >= 0.002 * float(max(areas)))
-    if kept.sum() > MOST_PIECES:
+    if kept.sum() > _MOST_PIECES:
         raise HandwritingError(
             f"{name} shows {kept.sum():,} pieces of ink: a texture or print, but no digits by hand."
         )
@@ -129,7 +138,7 @@ def _belong_together(one: Piece, other: Piece, tallest: int) -> bool:
     height = max(one.bottom, other.bottom) - min(one.top, other.top)
     width = max(one.right, other.right) - min(one.left, other.left)
     side_by_side = min(one.height, other.height) > 0.75 * height
-    if side_by_side or height > 1.4 * tallest or width > WIDEST_DIGIT * height:
+    if side_by_side or height > 1.4 * tallest or width > _WIDEST_DIGIT * height:
         return False
     # A scrap of ink too small for a digit belongs to a digit that is not far.
     scrap = min(max(one.height, one.width), max(other.height, other.width)) < 0.4 * tallest
@@ -155,7 +164,7 @@ def cut_apart(pieces: list[Piece]) -> list[Piece]:
     typical = float(np.median([p.height for p in pieces]))
     while waiting:
         piece = waiting.pop()
-        if piece.width <= WIDEST_DIGIT * piece.height or piece.height < 0.6 * typical:
+        if piece.width <= _WIDEST_DIGIT * piece.height or piece.height < 0.6 * typical:
             digits.append(piece)
             continue
         columns = piece.mask.sum(axis=0)
@@ -183,10 +192,8 @@ def cut_apart(pieces: list[Piece]) -> list[Piece]:
 
 
 def _trim(piece: Piece) -> Piece:
-    rows = np.flatnonzero(piece.mask.any(axis=1))
-    columns = np.flatnonzero(piece.mask.any(axis=0))
-    mask = piece.mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return Piece(mask, piece.top + int(rows[0]), piece.left + int(columns[0]))
+    rows, columns = find_ink_box(piece.mask)
+    return Piece(piece.mask[rows, columns], piece.top + rows.start, piece.left + columns.start)
 
 
 def put_in_reading_order(pieces: list[Piece]) -> list[Piece]:

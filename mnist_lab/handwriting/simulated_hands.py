@@ -24,11 +24,11 @@ Point = tuple[float, float]
 Stroke = list[Point]
 Drawing = list[Stroke]
 
-STEP = 0.02  # of the sheet, from point to point: as a mouse reports them
-WAVES = 3  # slow waves that bend a drawing; a hand's wobble has no sharper turns
+_STEP = 0.02  # of the sheet, from point to point: as a mouse reports them
+_WAVES = 3  # slow waves that bend a drawing; a hand's wobble has no sharper turns
 
 
-def arc(x: float, y: float, across: float, down: float, start: float, end: float) -> Stroke:
+def _arc(x: float, y: float, across: float, down: float, start: float, end: float) -> Stroke:
     """Return points of an ellipse round (x, y); degrees, 0 to the right and 90 downwards."""
     count = max(6, int(abs(end - start) / 15))
     angles = [math.radians(start + (end - start) * k / count) for k in range(count + 1)]
@@ -37,30 +37,30 @@ def arc(x: float, y: float, across: float, down: float, start: float, end: float
 
 # x and y from 0 to 1 across the sheet, y downwards.
 DIGITS: dict[int, Drawing] = {
-    0: [arc(0.5, 0.5, 0.22, 0.34, -80, 290)],
+    0: [_arc(0.5, 0.5, 0.22, 0.34, -80, 290)],
     1: [[(0.42, 0.3), (0.53, 0.16), (0.52, 0.5), (0.5, 0.84)]],
-    2: [[*arc(0.48, 0.32, 0.2, 0.17, -170, 30), (0.5, 0.6), (0.29, 0.82), (0.74, 0.81)]],
-    3: [[*arc(0.46, 0.32, 0.19, 0.16, -150, 80), *arc(0.46, 0.66, 0.22, 0.18, -80, 150)]],
+    2: [[*_arc(0.48, 0.32, 0.2, 0.17, -170, 30), (0.5, 0.6), (0.29, 0.82), (0.74, 0.81)]],
+    3: [[*_arc(0.46, 0.32, 0.19, 0.16, -150, 80), *_arc(0.46, 0.66, 0.22, 0.18, -80, 150)]],
     4: [[(0.38, 0.16), (0.27, 0.56), (0.5, 0.55), (0.75, 0.53)], [(0.63, 0.2), (0.59, 0.86)]],
-    5: [[(0.68, 0.17), (0.36, 0.18), (0.33, 0.45), *arc(0.47, 0.63, 0.21, 0.2, -110, 140)]],
-    6: [[(0.62, 0.14), (0.42, 0.34), (0.33, 0.6), *arc(0.5, 0.67, 0.17, 0.17, 180, -180)]],
+    5: [[(0.68, 0.17), (0.36, 0.18), (0.33, 0.45), *_arc(0.47, 0.63, 0.21, 0.2, -110, 140)]],
+    6: [[(0.62, 0.14), (0.42, 0.34), (0.33, 0.6), *_arc(0.5, 0.67, 0.17, 0.17, 180, -180)]],
     7: [[(0.27, 0.2), (0.5, 0.2), (0.73, 0.18), (0.58, 0.5), (0.46, 0.86)]],
-    8: [[*arc(0.5, 0.31, 0.16, 0.15, -40, -270), *arc(0.5, 0.66, 0.2, 0.19, -90, 270),
+    8: [[*_arc(0.5, 0.31, 0.16, 0.15, -40, -270), *_arc(0.5, 0.66, 0.2, 0.19, -90, 270),
          (0.62, 0.42), (0.64, 0.24)]],
-    9: [[*arc(0.49, 0.34, 0.17, 0.17, -20, -340), (0.66, 0.3), (0.64, 0.55), (0.58, 0.86)]],
+    9: [[*_arc(0.49, 0.34, 0.17, 0.17, -20, -340), (0.66, 0.3), (0.64, 0.55), (0.58, 0.86)]],
 }  # fmt: skip
 
 # Forms that are common in Europe and rare in MNIST, whose writers were American.
 _EUROPEAN: dict[int, Drawing] = {
     1: [[(0.24, 0.5), (0.4, 0.34), (0.57, 0.14), (0.56, 0.5), (0.55, 0.87)]],  # a long flag
-    2: [[*arc(0.48, 0.3, 0.18, 0.16, -170, 40), (0.45, 0.66), *arc(0.36, 0.76, 0.09, 0.07, 60, 300),
-         (0.56, 0.82), (0.76, 0.8)]],  # a loop at the bottom
+    2: [[*_arc(0.48, 0.3, 0.18, 0.16, -170, 40), (0.45, 0.66),
+         *_arc(0.36, 0.76, 0.09, 0.07, 60, 300), (0.56, 0.82), (0.76, 0.8)]],  # a loop at its foot
     4: [[(0.52, 0.13), (0.4, 0.36), (0.26, 0.6), (0.5, 0.6), (0.76, 0.59)],
         [(0.57, 0.42), (0.55, 0.88)]],  # open at the top, with a short second stroke
     7: [[(0.25, 0.3), (0.28, 0.19), (0.5, 0.2), (0.73, 0.17), (0.56, 0.52), (0.43, 0.87)],
         [(0.32, 0.55), (0.74, 0.5)]],  # crossed, with a hook at its left end
-    9: [[*arc(0.48, 0.3, 0.17, 0.15, -20, -345), (0.66, 0.32), (0.68, 0.58),
-         *arc(0.46, 0.68, 0.22, 0.18, -10, 190)]],  # its foot curls back
+    9: [[*_arc(0.48, 0.3, 0.17, 0.15, -20, -345), (0.66, 0.32), (0.68, 0.58),
+         *_arc(0.46, 0.68, 0.22, 0.18, -10, 190)]],  # its foot curls back
 }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ HANDS: dict[str, Hand] = {
 """Hands by name: one without habits, and one with forms that MNIST hardly knows."""
 
 
-def change(strokes: Drawing, size: float, slant: float, x: float, y: float) -> Drawing:
+def change_drawing(strokes: Drawing, size: float, slant: float, x: float, y: float) -> Drawing:
     """Draw smaller or larger, slanted, and elsewhere on the sheet.
 
     Parameters
@@ -161,10 +161,10 @@ def _draw_once(hand: Hand, digit: int, generator: np.random.Generator) -> Drawin
     strokes = [_fill_in(stroke) for stroke in hand.digits.get(digit, DIGITS[digit])]
     points = np.concatenate(strokes) - 0.5
     # Waves of half a sheet and longer, in any direction: neighbours go the same way.
-    waves = generator.normal(0, 2 * math.pi, (WAVES, 2))
-    phases = generator.uniform(0, 2 * math.pi, (2, WAVES))
+    waves = generator.normal(0, 2 * math.pi, (_WAVES, 2))
+    phases = generator.uniform(0, 2 * math.pi, (2, _WAVES))
     angles = points @ waves.T  # (points, waves)
-    pushes = generator.normal(0, hand.wobble * math.sqrt(2 / WAVES), (2, WAVES))
+    pushes = generator.normal(0, hand.wobble * math.sqrt(2 / _WAVES), (2, _WAVES))
     points = points + np.stack([np.sin(angles + phases[i]) @ pushes[i] for i in (0, 1)], axis=1)
     slant = generator.normal(hand.slant, hand.slant_spread)
     turn = generator.normal(0, hand.turn_spread)
@@ -183,14 +183,14 @@ def _draw_once(hand: Hand, digit: int, generator: np.random.Generator) -> Drawin
 
 
 def _fill_in(stroke: Sequence[Point]) -> NDArray[np.float64]:
-    """Return a stroke with its corners rounded and a point every `STEP`, (n, 2)."""
+    """Return a stroke with its corners rounded and a point every `_STEP`, (n, 2)."""
     points = np.array(stroke, np.float64)
     for _ in range(2):  # Chaikin 1974: each corner is cut at a quarter of its two sides
         quarters = [points[:-1] * 0.75 + points[1:] * 0.25, points[:-1] * 0.25 + points[1:] * 0.75]
         inner = np.stack(quarters, axis=1).reshape(-1, 2)[1:-1]
         points = np.concatenate([points[:1], inner, points[-1:]])
     lengths = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-    places = np.linspace(0, lengths[-1], max(2, round(lengths[-1] / STEP) + 1))
+    places = np.linspace(0, lengths[-1], max(2, round(lengths[-1] / _STEP) + 1))
     return np.stack([np.interp(places, lengths, points[:, i]) for i in (0, 1)], axis=1)
 
 

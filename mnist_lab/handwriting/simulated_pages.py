@@ -24,12 +24,12 @@ from PIL import Image
 from scipy import ndimage
 
 from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.geometry import DIGIT_BOX
 
-DETAIL = 4  # a digit's strokes are thinned at so many times MNIST's size
-MNIST_BOX = 20  # pixels of the longer side of MNIST's digits
+_ENLARGED = 4  # strokes are thinned on images so many times as large
 
 Colour = tuple[float, float, float]  # the shares of red, green and blue light that come back
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 Box = tuple[int, int, int, int]
 
 
@@ -48,7 +48,6 @@ class Conditions:
     grain: float = 0.01  # standard deviation of the paper's brightness
     lines: str = ""  # "ruled", "squared", or none
     line: float = 0.68  # how much light the printed lines give back
-    slope: float = 0.0  # how much a line of digits falls, in digits' heights from one to the next
     gradient: float = 0.0  # share of the light that is lost from one side to the other
     soft_shadow: float = 0.0  # share of the light that is lost in the middle of a soft shadow
     hard_shadow: float = 0.0  # share of the light that is lost beyond a sharp edge
@@ -134,7 +133,7 @@ def photograph(
     return Photo(picture, digits.labels[chosen].astype(np.int64), boxes)
 
 
-def write_with(image: NDArray[np.uint8], pen: float | None, digit: int) -> Floats:
+def write_with(image: NDArray[np.uint8], pen: float | None, digit: int) -> _Floats:
     """Write an MNIST digit anew, in another size and with another pen.
 
     The middle of its strokes is found by thinning, and a round pen goes along it. A wide pen closes
@@ -152,22 +151,22 @@ def write_with(image: NDArray[np.uint8], pen: float | None, digit: int) -> Float
     -------
     float64 (height, width), 0 to 1, with room for a wide pen around the digit.
     """
-    scale = digit / MNIST_BOX
+    scale = digit / DIGIT_BOX
     margin = 4  # pixels of MNIST: half the width of the widest pen
     image = np.pad(image, margin)
     side = round(len(image) * scale)
     if pen is None:
         large = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
         return np.asarray(large, np.float64) / 255
-    fine = Image.fromarray(image).resize((len(image) * DETAIL,) * 2, Image.Resampling.BICUBIC)
+    fine = Image.fromarray(image).resize((len(image) * _ENLARGED,) * 2, Image.Resampling.BICUBIC)
     middle = _thin(np.asarray(fine) > 127)
     if not middle.any():
         return np.zeros((side, side))
     # Distances change evenly, so that they can be enlarged without steps.
     distance = ndimage.distance_transform_edt(~middle).astype(np.float32)
     large = Image.fromarray(distance).resize((side, side), Image.Resampling.BILINEAR)
-    reach = np.asarray(large, np.float64) * scale / DETAIL
-    written: Floats = (pen * digit / 2 - reach + 0.5).clip(0, min(1.0, pen * digit))
+    reach = np.asarray(large, np.float64) * scale / _ENLARGED
+    written: _Floats = (pen * digit / 2 - reach + 0.5).clip(0, min(1.0, pen * digit))
     return written
 
 
@@ -206,21 +205,18 @@ def _write(
     columns: int,
     conditions: Conditions,
     generator: np.random.Generator,
-) -> tuple[Floats, list[Floats]]:
+) -> tuple[_Floats, list[_Floats]]:
     """Return a page's ink, 0 to 1, and for each digit the points (x, y) of its ink."""
     digit = conditions.digit
     cell = round(1.5 * digit)
     margin = round(0.4 * cell * max(rows, columns)) if conditions.table is None else cell
-    fall = round(abs(conditions.slope) * digit * columns)
-    ink = np.zeros((rows * cell + 2 * margin + fall, columns * cell + 2 * margin))
+    ink = np.zeros((rows * cell + 2 * margin, columns * cell + 2 * margin))
     places = []
     for number, image in enumerate(images):
         row, column = divmod(number, columns)
         written = write_with(image, conditions.pen, digit)
         # A hand keeps neither the line nor the distance exactly.
         aside, down = generator.uniform(-0.06, 0.06, 2) * digit
-        along = column if conditions.slope >= 0 else column - columns
-        down += conditions.slope * digit * along
         left = margin + column * cell + round(aside) + (cell - len(written)) // 2
         top = margin + row * cell + round(down) + (cell - len(written)) // 2
         part = ink[top : top + len(written), left : left + len(written)]
@@ -234,7 +230,7 @@ def _write(
 
 
 def _lay_on_paper(
-    ink: Floats, conditions: Conditions, generator: np.random.Generator
+    ink: _Floats, conditions: Conditions, generator: np.random.Generator
 ) -> NDArray[np.float32]:
     """Return the shares of light that a page gives back: (height, width, 1 or 3)."""
     colours = [conditions.ink, conditions.paper]
@@ -258,8 +254,8 @@ def _lay_on_paper(
 
 
 def _aim(
-    places: list[Floats], conditions: Conditions, generator: np.random.Generator
-) -> tuple[Floats, tuple[int, int]]:
+    places: list[_Floats], conditions: Conditions, generator: np.random.Generator
+) -> tuple[_Floats, tuple[int, int]]:
     """Return the homography (3, 3) from the page to the photo, and the photo's width and height."""
     points = np.concatenate(places)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -281,21 +277,21 @@ def _aim(
     return shift @ to_photo, (int(width), int(height))
 
 
-def _project(homography: Floats, points: Floats) -> Floats:
+def _project(homography: _Floats, points: _Floats) -> _Floats:
     """Return where points (n, 2) of the page lie in the photo."""
     seen = np.c_[points, np.ones(len(points))] @ homography.T
-    projected: Floats = seen[:, :2] / seen[:, 2:]
+    projected: _Floats = seen[:, :2] / seen[:, 2:]
     return projected
 
 
-def _box_of(points: Floats) -> Box:
+def _box_of(points: _Floats) -> Box:
     (left, top), (right, bottom) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
     return int(left), int(top), int(right), int(bottom)
 
 
 def _look(
-    page: NDArray[np.float32], to_photo: Floats, size: tuple[int, int], conditions: Conditions
-) -> Floats:
+    page: NDArray[np.float32], to_photo: _Floats, size: tuple[int, int], conditions: Conditions
+) -> _Floats:
     """Return what a lens makes of a page: (height, width, channels), shares of light."""
     back = np.linalg.inv(to_photo)
     beyond = conditions.table if conditions.table is not None else float(np.median(page))
@@ -314,7 +310,7 @@ def _look(
 
 def _shed_light(
     size: tuple[int, int], conditions: Conditions, generator: np.random.Generator
-) -> Floats:
+) -> _Floats:
     """Return the light on every pixel, (height, width): 1 where it is full."""
     width, height = size
     y, x = np.mgrid[:height, :width]
@@ -334,7 +330,7 @@ def _shed_light(
 
 
 def _develop(
-    light: Floats, conditions: Conditions, generator: np.random.Generator
+    light: _Floats, conditions: Conditions, generator: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Blur, add noise and compress: from shares of light to a picture, uint8."""
     for kernel in (_disc(conditions.defocus), _dash(conditions.shake, generator)):
@@ -351,16 +347,16 @@ def _develop(
     return np.asarray(Image.open(stream))
 
 
-def _disc(radius: float) -> Floats:
+def _disc(radius: float) -> _Floats:
     """Return what a point out of focus looks like; the sum is 1."""
     reach = math.ceil(radius)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = (radius + 0.5 - np.hypot(x, y)).clip(0, 1)
-    share: Floats = disc / disc.sum()
+    share: _Floats = disc / disc.sum()
     return share
 
 
-def _dash(length: float, generator: np.random.Generator) -> Floats:
+def _dash(length: float, generator: np.random.Generator) -> _Floats:
     """Return what a point looks like to a hand that shakes; the sum is 1."""
     angle = generator.uniform(0, math.pi)
     reach = math.ceil(length / 2)
@@ -368,5 +364,5 @@ def _dash(length: float, generator: np.random.Generator) -> Floats:
     along = np.abs(x * math.cos(angle) + y * math.sin(angle))
     aside = np.abs(y * math.cos(angle) - x * math.sin(angle))
     dash = (length / 2 + 0.5 - along).clip(0, 1) * (1 - aside).clip(0, 1)
-    share: Floats = dash / dash.sum()
+    share: _Floats = dash / dash.sum()
     return share

@@ -14,72 +14,43 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from mnist_lab.handwriting.found import DIGIT_BOX, SIZE, Steps, fit_like_mnist
+from mnist_lab.data.geometry import DIGIT_BOX, crop_to_ink, fit_like_mnist
 from mnist_lab.handwriting.ink import HandwritingError
 
 PEN = 2.6  # pixels of the result: the width of a line; MNIST's digits have as much ink with it
 DETAIL = 8  # strokes are drawn so many times as large, and shrunk as a photo is
-FARTHEST = 1e9  # of a stroke's points from the origin, so that no difference overflows
+_FARTHEST = 1e9  # of a stroke's points from the origin, so that no difference overflows
 
 Strokes = Iterable[Sequence[Sequence[float]]]
 
 
-def draw_strokes(
-    strokes: Strokes, *, pen: float = PEN, fit: bool = True, centre_of_mass: bool = True
-) -> NDArray[np.uint8]:
+def draw_strokes(strokes: Strokes) -> NDArray[np.uint8]:
     """Draw strokes as MNIST would show them: uint8 (28, 28), ink on 0.
-
-    The options leave out what MNIST's makers did, to show and to measure what it is good for:
-    `draw_strokes(strokes, pen=0.5, fit=False)` is what a thin pen leaves on a pad.
 
     Parameters
     ----------
     strokes : sequences of (x, y) or (x, y, ...)
         A stroke is the points that the pen passed without leaving the paper. x goes to the right
         and y down, in any unit.
-    pen : float
-        How wide a line is, in pixels of the result.
-    fit : bool
-        Whether the digit is brought to 20 pixels. Otherwise its size and place are those that it
-        has on a pad of 0 to 1 by 0 to 1, what lies outside is lost, and `centre_of_mass` does not
-        count.
-    centre_of_mass : bool
-        Whether the digit's centre of mass goes to the middle; otherwise that of its box does.
 
     Raises
     ------
     HandwritingError
         If there is no point, or one that is not two finite numbers.
-    ValueError
-        If the pen is not wider than 0 and narrower than the digit's box.
     """
-    if not 0 < pen < DIGIT_BOX:
-        raise ValueError(f"The pen is {pen} pixels wide; it must lie between 0 and {DIGIT_BOX}.")
     lines = [_points_of(stroke) for stroke in strokes]
     lines = [line for line in lines if len(line)]
     if not lines:
         raise HandwritingError("There are no strokes, so there is no digit.")
-    if not fit:
-        return _draw_in_place(lines, pen)
     points = np.concatenate(lines)
     corner, extent = points.min(axis=0), float((points.max(axis=0) - points.min(axis=0)).max())
-    radius = pen * DETAIL / 2
+    radius = PEN * DETAIL / 2
     scale = (DIGIT_BOX * DETAIL - 2 * radius) / extent if extent > 0 else 1.0
     lines = [(line - corner) * scale + radius + 1 for line in lines]
     right, bottom = np.concatenate(lines).max(axis=0) + radius + 1
     ink = _draw_lines(lines, radius, (int(np.ceil(bottom)), int(np.ceil(right))))
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return fit_like_mnist(digit, Steps(centre_of_mass=centre_of_mass))
-
-
-def _draw_in_place(lines: list[NDArray[np.float64]], pen: float) -> NDArray[np.uint8]:
-    """Draw lines where they are on a pad of 1 by 1, and shrink the pad as a whole."""
-    side = SIZE * DETAIL
-    ink = _draw_lines([line * side for line in lines], pen * DETAIL / 2, (side, side))
-    return np.asarray(Image.fromarray(ink).resize((SIZE, SIZE), Image.Resampling.BOX))
+    return fit_like_mnist(crop_to_ink(ink))
 
 
 def _draw_lines(
@@ -100,7 +71,7 @@ def _points_of(stroke: Sequence[Sequence[float]]) -> NDArray[np.float64]:
         points = np.array([[point[0], point[1]] for point in stroke], np.float64).reshape(-1, 2)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise HandwritingError("A stroke is a list of points (x, y).") from error
-    if not np.isfinite(points).all() or np.abs(points).max(initial=0) > FARTHEST:
+    if not np.isfinite(points).all() or np.abs(points).max(initial=0) > _FARTHEST:
         raise HandwritingError("A stroke has a point that lies nowhere: x and y must be finite.")
     return points
 

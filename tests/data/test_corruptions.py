@@ -145,6 +145,27 @@ class TestPen:
         changed = corrupt(box(20, 6), name, pixels).images[0]
         assert changed[13].sum() / 255 == pytest.approx(width, abs=0.3)
 
+    @pytest.mark.parametrize("pixels", [0.25, 0.5, 1.0, 1.5])
+    def test_thin_takes_so_many_pixels_off_either_side(self, pixels: float) -> None:
+        thin = corrupt(box(20, 6), "thin", pixels)
+        # Bicubic enlarging softens the edges a little before they are taken off.
+        assert thin.images[0, 13].sum() / 255 == pytest.approx(6 - 2 * pixels, abs=0.3)
+        assert centres(thin)[0] == pytest.approx([13.5, 13.5], abs=0.05)
+
+    def test_a_finer_stroke_than_that_disappears(self) -> None:
+        assert corrupt(box(20, 2), "thin", 1.5).images.max() == 0
+
+    def test_digits_lose_ink_but_not_all(self, digits: DigitSet) -> None:
+        thin = corrupt(digits, "thin", 0.5)
+        share = thin.images.sum((1, 2)) / digits.images.sum((1, 2), dtype=np.int64)
+        assert (share < 0.9).all()
+        assert share.mean() > 0.4
+
+    @pytest.mark.parametrize("name", ["thin", "thick"])
+    def test_the_finest_step_is_a_quarter_of_a_pixel(self, name: str, digits: DigitSet) -> None:
+        with pytest.raises(DataError, match=r"^A stroke is changed by quarters .* found 0\.3\.$"):
+            corrupt(digits, name, 0.3)
+
 
 class TestCamera:
     def test_noise_has_the_deviation_that_was_asked_for(self) -> None:

@@ -12,7 +12,7 @@ from mnist_lab.handwriting.simulated_hands import (
     HANDS,
     Drawing,
     Hand,
-    change,
+    change_drawing,
     draw_hand,
     draw_on_sheet,
 )
@@ -120,9 +120,9 @@ class TestDrawHand:
 class TestChange:
     def test_size_slant_and_place(self) -> None:
         line = [[(0.5, 0.1), (0.5, 0.9)]]
-        assert np.allclose(change(line, 0.5, 0, 0.1, -0.2), [[(0.6, 0.1), (0.6, 0.5)]])
+        assert np.allclose(change_drawing(line, 0.5, 0, 0.1, -0.2), [[(0.6, 0.1), (0.6, 0.5)]])
         # To lean right means that the top goes right.
-        assert np.allclose(change(line, 1, 0.5, 0, 0), [[(0.7, 0.1), (0.3, 0.9)]])
+        assert np.allclose(change_drawing(line, 1, 0.5, 0, 0), [[(0.7, 0.1), (0.3, 0.9)]])
 
 
 class TestSheet:

@@ -91,7 +91,7 @@ class TestLinking:
 
     def test_the_numbers_of_the_image_are_those_of_python(self) -> None:
         from mnist_lab import export
-        from mnist_lab.handwriting import found as handwriting
+        from mnist_lab.data import geometry
         from mnist_lab.handwriting import strokes
         from mnist_lab.lessons.widgets import digit_pad
 
@@ -101,7 +101,8 @@ class TestLinking:
             return match[1]
 
         assert float(constant("preprocess.js", "PEN")) == strokes.PEN
-        assert int(constant("preprocess.js", "BOX")) == handwriting.DIGIT_BOX
+        assert int(constant("preprocess.js", "SIDE")) == geometry.IMAGE_SIDE
+        assert int(constant("preprocess.js", "BOX")) == geometry.DIGIT_BOX
         assert int(constant("preprocess.js", "DETAIL")) == strokes.DETAIL
         assert constant("forward.js", "FORMAT") == f'"{export.WEB_FORMAT}"'
         assert float(constant("panel.js", "SMALLEST")) == digit_pad.SMALLEST

@@ -16,12 +16,13 @@ import pytest
 import torch
 
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.idx import read_idx, write_idx
+from mnist_lab.data.idx import read_idx
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.models.seeding import seeded_generator
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches, choose_device
 from mnist_lab.training.processes import Ranks
+from tests.data.idx_files import write_idx
 
 
 def numbered(count: int, size: int = 4) -> DigitSet:
@@ -198,19 +199,18 @@ class TestMapped:
                 assert torch.equal(one[1], other[1])
 
     @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the memory in use")
-    def test_a_gigabyte_is_read_in_little_memory(self, tmp_path: Path) -> None:
-        count, side = 1 << 18, 64
+    def test_a_large_file_is_read_in_little_memory(self, tmp_path: Path) -> None:
+        count, side = 1 << 16, 64
         path = tmp_path / "vast-images-idx3-ubyte"
-        write_idx(tmp_path / "vast-labels-idx1-ubyte", np.zeros(count, np.uint8))
         path.write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, count, side, side))
-        os.truncate(path, 16 + (1 << 30))  # holes, which take no room on the disk
+        os.truncate(path, 16 + (256 << 20))  # holes, which take no room on the disk
         try:
             with path.open("r+b") as file:
                 for place in (0, 54_321, count - 1):
                     file.seek(16 + place * side * side)
                     file.write(bytes([255]) * side * side)
             ended = subprocess.run(
-                [sys.executable, "-c", READ_A_GIGABYTE, str(tmp_path)],
+                [sys.executable, "-c", READ_A_LARGE_FILE, str(path)],
                 capture_output=True,
                 text=True,
                 check=True,
@@ -220,7 +220,7 @@ class TestMapped:
         found = json.loads(ended.stdout)
         assert found["images"] == count
         assert found["inked"] == 3  # each image once, and the last of the file among them
-        assert found["megabytes"] < 200
+        assert found["megabytes"] < 200  # half of it is torch's own, and none is the file's
 
 
 def mapped_copy(images: np.ndarray, folder: Path) -> np.ndarray:
@@ -228,12 +228,13 @@ def mapped_copy(images: np.ndarray, folder: Path) -> np.ndarray:
     return read_idx(folder / "mapped", mmap=True)
 
 
-READ_A_GIGABYTE = """
+READ_A_LARGE_FILE = """
 import json, sys
 from pathlib import Path
+import numpy as np
 import torch
+from mnist_lab.data import DigitSet, read_idx
 from mnist_lab.training.batches import Batches
-from mnist_lab.data import load_idx_folder
 
 def megabytes():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -241,7 +242,8 @@ def megabytes():
 
 torch.set_num_threads(1)
 before = megabytes()
-digits = load_idx_folder(sys.argv[1], mmap=True)
+mapped = read_idx(sys.argv[1], mmap=True)
+digits = DigitSet(mapped, np.zeros(len(mapped), np.int64))
 images = inked = 0
 for batch, labels in Batches(digits, 512, shuffle=True):
     images += len(batch)

@@ -1,6 +1,6 @@
 // From strokes to the 28x28 image that MNIST's makers would have made of them.
 //
-// The same as draw_strokes (handwriting/strokes.py) and fit_like_mnist (handwriting/found.py), step by step,
+// The same as draw_strokes (handwriting/strokes.py) and fit_like_mnist (data/geometry.py), step by step,
 // rounding included; tests hold the two together. A stroke is a list of points [x, y], y downwards, in any
 // unit: the digit is drawn anew in its own size, so that neither the pen nor the place matters.
 

@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -34,10 +33,10 @@ from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-PATIENCE = 20.0  # seconds that a host may be silent before a download is given up
+_PATIENCE = 20.0  # seconds that a host may be silent before a download is given up
 
 
-SMALLEST = 32  # pixels: both networks halve the side five times
+_SMALLEST_SIDE = 32  # pixels: both networks halve the side five times
 
 
 Colours = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
@@ -98,6 +97,13 @@ class Backbone(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.stages = _name_stages(counts, has_top=any(True for _ in self.top.parameters()))
 
+    def extra_repr(self) -> str:
+        """Return how it is fed, which its parts do not show."""
+        return (
+            f"input_size={self.input_size}, dark_ink={self.dark_ink}, "
+            f"normalisation={self.normalisation}"
+        )
+
     def prepare(self, images: Tensor) -> Tensor:
         """Turn the book's images into what the backbone was trained on.
 
@@ -137,23 +143,19 @@ class Backbone(nn.Module):
         return logits
 
 
-def build_backbone(
+def make_backbone(
     name: str,
     *,
-    seed: int = 0,
     classes: int = 10,
     input_size: int = 64,
     dark_ink: bool = True,
-    normalisation: Normalisation = MNIST_NORMALISATION,
+    normalisation: Normalisation | Mapping[str, float] = MNIST_NORMALISATION,
 ) -> Backbone:
-    """Build a backbone with random weights, such as a checkpoint fills.
+    """Return a backbone with random weights, such as a checkpoint fills (`registry.build_model`).
 
     Parameters
     ----------
-    name : str
-        "efficientnet_lite0" or "resnet18".
-    seed : int
-        Of the weights; torch's global generator is left as it was.
+    name : {"efficientnet_lite0", "resnet18"}
     classes : int
         Outputs of the head.
     input_size : int
@@ -161,52 +163,31 @@ def build_backbone(
         The networks were trained at 224.
     dark_ink : bool
         Show dark ink on light paper, as photographs do, instead of MNIST's light on dark.
-    normalisation : Normalisation
+    normalisation : Normalisation, or its two numbers by name
         Of the batches that it will be given.
 
     Raises
     ------
     ValueError
-        If there is no such backbone, or a size or count is too small.
+        If a size or count is too small.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"No backbone {name!r}; there are {', '.join(BACKBONES)}.")
-    if input_size < SMALLEST:
-        raise ValueError(f"input_size must be {SMALLEST} pixels or more, found {input_size}.")
+    if input_size < _SMALLEST_SIDE:
+        raise ValueError(f"input_size must be {_SMALLEST_SIDE} pixels or more, found {input_size}.")
     if classes < 2:
         raise ValueError(f"classes must be 2 or more, found {classes}.")
+    if isinstance(normalisation, Mapping):
+        normalisation = Normalisation(**normalisation)
     source = BACKBONES[name]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Backbone(
-            source.build(input_size),
-            mean=source.mean,
-            deviation=source.deviation,
-            classes=classes,
-            input_size=input_size,
-            dark_ink=dark_ink,
-            normalisation=normalisation,
-        )
+    model = Backbone(
+        source.build(input_size),
+        mean=source.mean,
+        deviation=source.deviation,
+        classes=classes,
+        input_size=input_size,
+        dark_ink=dark_ink,
+        normalisation=normalisation,
+    )
     return model.to(memory_format=torch.channels_last)
-
-
-def load_backbone(name: str, **arguments: Any) -> Backbone:
-    """Return a backbone with its ImageNet weights and a new head drawn from `seed`.
-
-    Takes the arguments of `build_backbone`.
-
-    Raises
-    ------
-    ValueError
-        As `build_backbone` does.
-    BackboneError
-        If the weights are not there, cannot be reached, or are not those that were published.
-    """
-    model = build_backbone(name, **arguments)
-    weights = BACKBONES[name].load()
-    head = {key: value for key, value in model.state_dict().items() if key.startswith("output.")}
-    model.load_state_dict({**weights, **head})
-    return model
 
 
 def _name_stages(counts: tuple[int, ...], has_top: bool) -> tuple[tuple[str, ...], ...]:
@@ -314,7 +295,7 @@ def _load_resnet18() -> dict[str, Tensor]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(PATIENCE)  # torch sets none, and would wait for ever
+        socket.setdefaulttimeout(_PATIENCE)  # torch sets none, and would wait for ever
         try:
             torch.hub.download_url_to_file(url, str(path), sha256, progress=False)
         except (URLError, OSError, RuntimeError) as error:  # RuntimeError: another SHA-256

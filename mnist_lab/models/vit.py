@@ -63,6 +63,10 @@ class SelfAttention(nn.Module):
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
+    def extra_repr(self) -> str:
+        """Return how many heads share the width, which the parts do not show."""
+        return f"heads={self.heads}"
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (n, count, width) of tokens (n, count, width)."""
         queries, keys, values = self._project(tokens)

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mnist_lab.registry.registry import build_model
-from mnist_lab.runs.augmentation import Augmentation
-from mnist_lab.runs.batches import Batch, Batches
-from mnist_lab.runs.checkpoints import CheckpointError, load_checkpoint
-from mnist_lab.runs.config import Schedule, TrainConfig
-from mnist_lab.runs.loop import (
+from mnist_lab.models.registry import build_model
+from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.batches import Batch, Batches
+from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint
+from mnist_lab.training.config import Schedule, TrainConfig
+from mnist_lab.training.loop import (
     EpochReport,
     iter_epochs,
     make_optimizer,
@@ -33,10 +33,10 @@ from mnist_lab.runs.loop import (
     train_step,
     update_average,
 )
-from mnist_lab.runs.runs import FitResult, fit
-from mnist_lab.runs.schedules import learning_rate_at
-from mnist_lab.runs.scoring import Score, evaluate, predict, score_as_is
-from mnist_lab.runs.selection import find_hardest
+from mnist_lab.training.runs import FitResult, fit
+from mnist_lab.training.schedules import learning_rate_at
+from mnist_lab.training.scoring import Score, evaluate, predict, score_as_is
+from mnist_lab.training.selection import find_hardest
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DigitSet

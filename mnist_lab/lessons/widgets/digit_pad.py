@@ -35,8 +35,8 @@ from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import link_notebook
-from mnist_lab.models.registry import eval_mode
 from mnist_lab.training.checkpoints import load_checkpoint
+from mnist_lab.training.scoring import eval_mode
 
 SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
 FARTHEST = 100  # a point that lies farther away was never drawn

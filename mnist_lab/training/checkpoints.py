@@ -5,10 +5,11 @@
 
 A checkpoint is a folder with `model.json` and the weights file that it names. The card in the JSON
 comes from the model: `build_model` and registered classes leave on it what it was built as. Before
-anything is written a network is built from that once more, so none comes back as another one. The
-JSON is written last, under a temporary name, and renamed: whatever is killed when, the folder holds
-one whole checkpoint, the old or the new. A pickle (`.pth`, `.pt`) can run any code when it is read; that is
-why none is read here.
+anything is written, a network is built from that once more, so none comes back as another one.
+
+The JSON is written last, under a temporary name, and renamed: whatever is killed when, the folder
+holds one whole checkpoint, the old or the new. A pickle (`.pth`, `.pt`) can run any code when it is
+read; that is why none is read here.
 
 Sources: the safetensors format, https://huggingface.co/docs/safetensors; model cards, Mitchell et
 al. 2019.

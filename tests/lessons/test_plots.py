@@ -7,7 +7,8 @@ import base64
 import numpy as np
 import pytest
 
-from mnist_lab.lessons.plots import BLUE_PENCIL, RED_PEN, draw_found
+from mnist_lab.lessons.palette import BLUE_PENCIL, RED_PEN
+from mnist_lab.lessons.plots import draw_found
 
 
 class TestDrawFound:

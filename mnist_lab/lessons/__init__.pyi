@@ -1,19 +1,41 @@
 from .frames import (
     Explorer as Explorer,
     Frames as Frames,
-    PAUSE as PAUSE,
     explore as explore,
 )
-from .plots import (
-    BOOK_STYLE as BOOK_STYLE,
+from .palette import (
+    BLUE_ON_INK as BLUE_ON_INK,
+    BLUE_PENCIL as BLUE_PENCIL,
+    BLUE_WASH as BLUE_WASH,
+    BROWN as BROWN,
+    COVER as COVER,
     DIGIT_COLOURS as DIGIT_COLOURS,
+    GREEN_TICK as GREEN_TICK,
+    GREY as GREY,
+    GRID as GRID,
+    INK as INK,
+    OCHRE as OCHRE,
+    PAGE_BY_DAY as PAGE_BY_DAY,
+    PAGE_BY_NIGHT as PAGE_BY_NIGHT,
+    PAPER as PAPER,
+    PAPER_EDGE as PAPER_EDGE,
+    QUIZ_EDGE as QUIZ_EDGE,
+    RED_PEN as RED_PEN,
+    RED_WASH as RED_WASH,
+    SHEET_EDGE as SHEET_EDGE,
+    VIOLET as VIOLET,
+    WHITE as WHITE,
+    write_properties as write_properties,
+)
+from .pictures import (
     INK_ON_PAPER as INK_ON_PAPER,
-    PALETTE as PALETTE,
     Picture as Picture,
     RED_TO_BLUE as RED_TO_BLUE,
-    RESOLUTION as RESOLUTION,
-    SHOWN as SHOWN,
-    WIDTH as WIDTH,
+    TEXT_WIDTH as TEXT_WIDTH,
+    new_axes as new_axes,
+    use_book_style as use_book_style,
+)
+from .plots import (
     draw_attention as draw_attention,
     draw_band as draw_band,
     draw_digit as draw_digit,
@@ -24,8 +46,6 @@ from .plots import (
     draw_reading as draw_reading,
     draw_repeats as draw_repeats,
     draw_through_layers as draw_through_layers,
-    new_axes as new_axes,
-    use_book_style as use_book_style,
 )
 from .quizzes import (
     load_questions as load_questions,

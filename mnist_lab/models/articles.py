@@ -34,8 +34,7 @@ class Article000(nn.Module):
         features = self.dropout1(F.max_pool2d(features, 2))  # (n, 64, 12, 12)
         hidden = F.relu(self.fc1(features.flatten(1)))
         if self.corrected:
-            logits: Tensor = self.fc2(self.dropout2(hidden))
-            return logits
+            return self.fc2(self.dropout2(hidden))
         return F.log_softmax(self.fc2(hidden), dim=1)
 
 
@@ -60,8 +59,7 @@ class Article001(nn.Module):
         """Return logits (n, 10) of images (n, 1, 28, 28) with pixels in [0, 1]."""
         features = F.max_pool2d(F.relu(self.conv(images)), 2)  # (n, 32, 13, 13)
         hidden = F.relu(self.hidden(features.flatten(1)))
-        logits: Tensor = self.output(self.dropout(hidden))
-        return logits
+        return self.output(self.dropout(hidden))
 
 
 class Article002(nn.Module):
@@ -84,5 +82,4 @@ class Article002(nn.Module):
         features = F.max_pool2d(F.relu(self.conv1(images)), 2)  # (n, 32, 14, 14)
         features = F.max_pool2d(F.relu(self.conv2(features)), 2)  # (n, 64, 7, 7)
         hidden = F.relu(self.fc1(features.flatten(1)))
-        logits: Tensor = self.fc2(self.dropout(hidden))
-        return logits
+        return self.fc2(self.dropout(hidden))

@@ -128,13 +128,11 @@ class Backbone(nn.Module):
         maps = self.stem(self.prepare(images))
         for block in self.blocks:
             maps = block(maps)
-        pooled: Tensor = self.top(maps).mean((2, 3))
-        return pooled
+        return self.top(maps).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of the book's images (n, 1, height, width)."""
-        logits: Tensor = self.output(self.features(images))
-        return logits
+        return self.output(self.features(images))
 
 
 def build_backbone(

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from torch import nn
 
-from mnist_lab.by_hand.gradient_check import (
+from mnist_lab.by_hand.gradient_checks import (
     GradientReport,
     central_difference,
     check_layer,
@@ -51,7 +51,9 @@ from mnist_lab.by_hand.layers import (
     Tanh,
 )
 from mnist_lab.by_hand.losses import MeanSquaredError, SoftmaxCrossEntropy
-from mnist_lab.by_hand.optimisers import SGD, Adam, accuracy, iter_batches
+from mnist_lab.by_hand.batches import iter_batches
+from mnist_lab.by_hand.optimisers import SGD, Adam
+from mnist_lab.by_hand.scoring import accuracy
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.lessons.records import load_record
 

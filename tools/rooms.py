@@ -25,7 +25,7 @@ from mnist_lab.files import write_atomically
 ROOT = Path(__file__).parents[1]
 # From the bottom up: a room, or a file beside the rooms, imports only from itself and those before.
 ROOMS = (
-    *("files", "data", "by_hand", "models", "training", "finetuning"),
+    *("files", "extras", "data", "by_hand", "models", "training", "finetuning"),
     *("handwriting", "lessons", "export", "cli", "__main__"),
 )
 WRITTEN = "Written by `python -m tools.rooms`: edit the modules, not this file."
@@ -109,8 +109,8 @@ def public_names(module: Module) -> list[str]:
 def _in_isort_order(name: str) -> tuple[int, str]:
     """Put constants before classes and these before functions, as ruff sorts what is imported."""
     if len(name) > 1 and name.isupper():
-        return 0, name
-    return (1 if name[0].isupper() else 2), name
+        return 0, name.lower()
+    return (1 if name[0].isupper() else 2), name.lower()
 
 
 def imports_of(module: Module) -> set[str]:

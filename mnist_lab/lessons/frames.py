@@ -18,6 +18,7 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
+from mnist_lab.extras import needs_extra
 from mnist_lab.lessons.plots import Picture
 
 # A frame is coarser than a picture that stands alone, as there are a dozen of them.
@@ -177,7 +178,8 @@ def explore(
     **controls : ipywidgets
         Each has a `value`: `FloatSlider`, `IntSlider`, `Dropdown`, `FloatText` ...
     """
-    import ipywidgets
+    with needs_extra("chapters"):
+        import ipywidgets
 
     view = ipywidgets.HTML()
 

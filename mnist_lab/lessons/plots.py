@@ -19,16 +19,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from cycler import cycler
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from mnist_lab.extras import needs_extra
 from mnist_lab.training.loop import EpochReport
+
+with needs_extra("chapters"):
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
 
 PAPER, INK, GREY = "#fbfaf7", "#1d2440", "#6f7280"
 RED_PEN, BLUE_PENCIL, GREEN_TICK = "#c8402c", "#2f6db5", "#2e7d55"

@@ -13,7 +13,10 @@ import random
 from importlib import resources
 from typing import Any
 
-from jupyterquiz import display_quiz
+from mnist_lab.extras import needs_extra
+
+with needs_extra("chapters"):
+    from jupyterquiz import display_quiz
 
 # jupyterquiz's names for its colours; the values are the book's.
 _COLOURS = {

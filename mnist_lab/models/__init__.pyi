@@ -23,8 +23,8 @@ from .registry import MODELS as MODELS
 from .registry import build_model as build_model
 from .registry import count_parameters as count_parameters
 from .registry import eval_mode as eval_mode
-from .resnet import ResNet as ResNet
 from .resnet import ResidualBlock as ResidualBlock
+from .resnet import ResNet as ResNet
 from .seeding import seeded_generator as seeded_generator
 from .vit import SelfAttention as SelfAttention
 from .vit import TransformerBlock as TransformerBlock

@@ -21,22 +21,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import torch
-import traitlets
 from numpy.typing import NDArray
 from torch import nn
 
 from mnist_lab.data.digit_set import DIGIT_NAMES, DigitSet
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.data.own_files import load_npz, save_npz
+from mnist_lab.extras import needs_extra
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import link_notebook
 from mnist_lab.models.registry import eval_mode
 from mnist_lab.training.checkpoints import load_checkpoint
+
+with needs_extra("chapters"):
+    import anywidget
+    import traitlets
 
 SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
 FARTHEST = 100  # a point that lies farther away was never drawn

@@ -1,55 +1,42 @@
-from .freezing import (
-    GradualUnfreezing as GradualUnfreezing,
-    Stages as Stages,
-    count_trainable as count_trainable,
-    freeze as freeze,
-    freeze_backbone as freeze_backbone,
-    list_stages as list_stages,
-    parameters_of as parameters_of,
-    unfreeze as unfreeze,
-)
-from .heads import (
-    load_pretrained as load_pretrained,
-    replace_head as replace_head,
-)
-from .lora import (
-    ClassifyThroughLoRA as ClassifyThroughLoRA,
-    LoRALayer as LoRALayer,
-    add_lora as add_lora,
-    hash_base as hash_base,
-    load_lora as load_lora,
-    lora_layers as lora_layers,
-    lora_parameters as lora_parameters,
-    merge_lora as merge_lora,
-    save_lora as save_lora,
-    strip_lora as strip_lora,
-    unmerge_lora as unmerge_lora,
-)
-from .masked import (
-    GuessHiddenPatches as GuessHiddenPatches,
-    METHOD as METHOD,
-    MaskedAutoencoder as MaskedAutoencoder,
-    PRETRAIN as PRETRAIN,
-    count_hidden as count_hidden,
-    draw_kept as draw_kept,
-    find_hidden as find_hidden,
-    make_autoencoder as make_autoencoder,
-    masked_loss as masked_loss,
-    normalise_patches as normalise_patches,
-    reconstruct as reconstruct,
-)
-from .probes import (
-    cache_features as cache_features,
-    train_probe as train_probe,
-)
-from .rates import (
-    PullTowardsStart as PullTowardsStart,
-    layerwise_groups as layerwise_groups,
-)
-from .ways import (
-    FINETUNE as FINETUNE,
-    Start as Start,
-    WAYS as WAYS,
-    finetune as finetune,
-    start_way as start_way,
-)
+# Written by `python -m tools.rooms`: edit the modules, not this file.
+from .freezing import GradualUnfreezing as GradualUnfreezing
+from .freezing import Stages as Stages
+from .freezing import count_trainable as count_trainable
+from .freezing import freeze as freeze
+from .freezing import freeze_backbone as freeze_backbone
+from .freezing import list_stages as list_stages
+from .freezing import parameters_of as parameters_of
+from .freezing import unfreeze as unfreeze
+from .heads import load_pretrained as load_pretrained
+from .heads import replace_head as replace_head
+from .lora import ClassifyThroughLoRA as ClassifyThroughLoRA
+from .lora import LoRALayer as LoRALayer
+from .lora import add_lora as add_lora
+from .lora import hash_base as hash_base
+from .lora import load_lora as load_lora
+from .lora import lora_layers as lora_layers
+from .lora import lora_parameters as lora_parameters
+from .lora import merge_lora as merge_lora
+from .lora import save_lora as save_lora
+from .lora import strip_lora as strip_lora
+from .lora import unmerge_lora as unmerge_lora
+from .masked import METHOD as METHOD
+from .masked import PRETRAIN as PRETRAIN
+from .masked import GuessHiddenPatches as GuessHiddenPatches
+from .masked import MaskedAutoencoder as MaskedAutoencoder
+from .masked import count_hidden as count_hidden
+from .masked import draw_kept as draw_kept
+from .masked import find_hidden as find_hidden
+from .masked import make_autoencoder as make_autoencoder
+from .masked import masked_loss as masked_loss
+from .masked import normalise_patches as normalise_patches
+from .masked import reconstruct as reconstruct
+from .probes import cache_features as cache_features
+from .probes import train_probe as train_probe
+from .rates import PullTowardsStart as PullTowardsStart
+from .rates import layerwise_groups as layerwise_groups
+from .ways import FINETUNE as FINETUNE
+from .ways import WAYS as WAYS
+from .ways import Start as Start
+from .ways import finetune as finetune
+from .ways import start_way as start_way

@@ -19,6 +19,7 @@ from html import escape
 from string import Template
 from typing import Any
 
+from mnist_lab.extras import needs_extra
 from mnist_lab.lessons.palette import PAPER, RED_PEN
 from mnist_lab.lessons.pictures import Picture
 
@@ -179,7 +180,8 @@ def explore(
     **controls : ipywidgets
         Each has a `value`: `FloatSlider`, `IntSlider`, `Dropdown`, `FloatText` ...
     """
-    import ipywidgets
+    with needs_extra("chapters"):
+        import ipywidgets
 
     view = ipywidgets.HTML()
 

@@ -15,12 +15,9 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
-from cycler import cycler
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from PIL import Image
 
+from mnist_lab.extras import needs_extra
 from mnist_lab.lessons.palette import (
     BLUE_PENCIL,
     GREEN_TICK,
@@ -31,6 +28,12 @@ from mnist_lab.lessons.palette import (
     PAPER,
     RED_PEN,
 )
+
+with needs_extra("chapters"):
+    import matplotlib as mpl
+    from cycler import cycler
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
 
 INK_ON_PAPER = LinearSegmentedColormap.from_list("ink_on_paper", [PAPER, INK])
 # Negative is red, zero is paper, positive is blue.

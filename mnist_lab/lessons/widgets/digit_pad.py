@@ -21,22 +21,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
-import traitlets
 from numpy.typing import NDArray
 from torch import nn
 
 from mnist_lab.data.digit_set import DIGIT_NAMES, DigitSet
 from mnist_lab.data.own_files import load_npz, save_npz
+from mnist_lab.extras import needs_extra
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import Reader, load_reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import link_notebook
 
-SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
-FARTHEST = 100  # a point that lies farther away was never drawn
+with needs_extra("chapters"):
+    import anywidget
+    import traitlets
+
+_SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
+_FARTHEST = 100  # a point that lies farther away was never drawn
 PICTURE = Path(__file__).with_name("the_pad.png")  # drawn by book/figures/make_figures.py
 ALT = (
     "Three pictures in a row. A 3 drawn in ink on squared paper; the same 3 as a small image of 28 "
@@ -115,7 +118,7 @@ class DigitPad(anywidget.AnyWidget):
     def image(self) -> NDArray[np.uint8]:
         """The drawing as uint8 (28, 28), ink on 0; all 0 while the sheet is empty."""
         points = np.array([point for stroke in self.strokes for point in stroke]).reshape(-1, 2)
-        if len(points) == 0 or np.ptp(points, axis=0).max() < SMALLEST:
+        if len(points) == 0 or np.ptp(points, axis=0).max() < _SMALLEST:
             return np.zeros((28, 28), np.uint8)
         return draw_strokes(self.strokes)
 
@@ -127,8 +130,8 @@ class DigitPad(anywidget.AnyWidget):
         except (TypeError, ValueError) as error:
             raise traitlets.TraitError("Strokes are lists of points [x, y].") from error
         values = [value for stroke in checked for point in stroke for value in point]
-        if not all(abs(value) <= FARTHEST for value in values):  # nor NaN
-            raise traitlets.TraitError(f"Points lie between 0 and 1, and never beyond {FARTHEST}.")
+        if not all(abs(value) <= _FARTHEST for value in values):  # nor NaN
+            raise traitlets.TraitError(f"Points lie between 0 and 1, and never beyond {_FARTHEST}.")
         return checked
 
     @traitlets.observe("strokes")

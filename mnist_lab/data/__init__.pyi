@@ -1,59 +1,40 @@
-from .corruptions import (
-    CORRUPTIONS as CORRUPTIONS,
-    Corruption as Corruption,
-    corrupt as corrupt,
-)
-from .digit_set import (
-    DIGIT_NAMES as DIGIT_NAMES,
-    DataError as DataError,
-    DigitSet as DigitSet,
-    Part as Part,
-    align_classes as align_classes,
-)
-from .geometry import (
-    DIGIT_BOX as DIGIT_BOX,
-    IMAGE_SIDE as IMAGE_SIDE,
-    crop_to_ink as crop_to_ink,
-    find_ink_box as find_ink_box,
-    fit_like_mnist as fit_like_mnist,
-    lay_by_centre_of_mass as lay_by_centre_of_mass,
-    lay_in_the_middle as lay_in_the_middle,
-    resize_longer_side as resize_longer_side,
-    restore_full_ink as restore_full_ink,
-)
-from .idx import (
-    parse_idx as parse_idx,
-    read_idx as read_idx,
-    take_images as take_images,
-)
-from .mnist import (
-    MNIST as MNIST,
-    MNIST_SHA256 as MNIST_SHA256,
-    lay_out_for_torchvision as lay_out_for_torchvision,
-    load_mnist as load_mnist,
-)
-from .normalisation import (
-    MNIST_NORMALISATION as MNIST_NORMALISATION,
-    Normalisation as Normalisation,
-)
-from .other_sets import (
-    TORCHVISION_SETS as TORCHVISION_SETS,
-    load_from_torchvision as load_from_torchvision,
-    load_uci_digits as load_uci_digits,
-)
-from .own_files import (
-    load_idx_folder as load_idx_folder,
-    load_image_folder as load_image_folder,
-    load_npz as load_npz,
-    load_path as load_path,
-    save_npz as save_npz,
-)
-from .splits import (
-    few_labels as few_labels,
-    keep_classes as keep_classes,
-    split as split,
-)
-from .writers import (
-    add_upstrokes as add_upstrokes,
-    rotate_digits as rotate_digits,
-)
+# Written by `python -m tools.rooms`: edit the modules, not this file.
+from .corruptions import CORRUPTIONS as CORRUPTIONS
+from .corruptions import Corruption as Corruption
+from .corruptions import corrupt as corrupt
+from .digit_set import DIGIT_NAMES as DIGIT_NAMES
+from .digit_set import DataError as DataError
+from .digit_set import DigitSet as DigitSet
+from .digit_set import Part as Part
+from .digit_set import align_classes as align_classes
+from .geometry import DIGIT_BOX as DIGIT_BOX
+from .geometry import IMAGE_SIDE as IMAGE_SIDE
+from .geometry import crop_to_ink as crop_to_ink
+from .geometry import find_ink_box as find_ink_box
+from .geometry import fit_like_mnist as fit_like_mnist
+from .geometry import lay_by_centre_of_mass as lay_by_centre_of_mass
+from .geometry import lay_in_the_middle as lay_in_the_middle
+from .geometry import resize_longer_side as resize_longer_side
+from .geometry import restore_full_ink as restore_full_ink
+from .idx import parse_idx as parse_idx
+from .idx import read_idx as read_idx
+from .idx import take_images as take_images
+from .mnist import MNIST as MNIST
+from .mnist import MNIST_SHA256 as MNIST_SHA256
+from .mnist import lay_out_for_torchvision as lay_out_for_torchvision
+from .mnist import load_mnist as load_mnist
+from .normalisation import MNIST_NORMALISATION as MNIST_NORMALISATION
+from .normalisation import Normalisation as Normalisation
+from .other_sets import TORCHVISION_SETS as TORCHVISION_SETS
+from .other_sets import load_from_torchvision as load_from_torchvision
+from .other_sets import load_uci_digits as load_uci_digits
+from .own_files import load_idx_folder as load_idx_folder
+from .own_files import load_image_folder as load_image_folder
+from .own_files import load_npz as load_npz
+from .own_files import load_path as load_path
+from .own_files import save_npz as save_npz
+from .splits import few_labels as few_labels
+from .splits import keep_classes as keep_classes
+from .splits import split as split
+from .writers import add_upstrokes as add_upstrokes
+from .writers import rotate_digits as rotate_digits

@@ -6,7 +6,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +58,11 @@ def save_npz(path: str | Path, digits: DigitSet) -> None:
     write_atomically(Path(path), write)
 
 
-def load_idx_folder(folder: str | Path) -> DigitSet:
+def load_idx_folder(folder: str | Path, *, prefer: Literal["train", "test"] = "test") -> DigitSet:
     """Load the IDX files of a folder: `PREFIX-images-idx3-ubyte` with `PREFIX-labels-idx1-ubyte`.
 
-    Where both MNIST parts are there, the test part (prefix t10k) is taken. The files may be packed
-    (.gz, .xz).
+    Where both MNIST parts are there, `prefer` says which one is taken (t10k is the test part: to
+    score; the other to train on). The files may be packed (.gz, .xz).
     """
     folder = Path(folder)
     pattern = re.compile(r"(.+)[-.](images|labels)[-.]idx[13][-.]ubyte(\.gz|\.xz)?$")
@@ -77,7 +77,7 @@ def load_idx_folder(folder: str | Path) -> DigitSet:
             f"{folder} has no pair of IDX files NAME-images-idx3-ubyte and "
             f"NAME-labels-idx1-ubyte; found {names or 'none of either'}."
         )
-    prefix = "t10k" if "t10k" in pairs else sorted(pairs)[0]
+    prefix = min(pairs, key=lambda name: ((name == "t10k") != (prefer == "test"), name))
     images = read_idx(pairs[prefix]["images"])
     labels = read_idx(pairs[prefix]["labels"])
     part: Part = "test" if prefix == "t10k" else ""
@@ -141,8 +141,16 @@ def _read_grey_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 
-def load_path(path: str | Path, read_image: _ReadImage | None = None) -> DigitSet:
-    """Load an .npz, a folder of IDX files or a folder with one sub-folder per class."""
+def load_path(
+    path: str | Path,
+    read_image: _ReadImage | None = None,
+    *,
+    prefer: Literal["train", "test"] = "test",
+) -> DigitSet:
+    """Load an .npz, a folder of IDX files or a folder with one sub-folder per class.
+
+    `prefer` is for `load_idx_folder`, `read_image` for `load_image_folder`.
+    """
     path = Path(path)
     if not path.is_dir():
         if path.exists() and path.suffix != ".npz":
@@ -155,4 +163,4 @@ def load_path(path: str | Path, read_image: _ReadImage | None = None) -> DigitSe
         raise DataError(f"{path} is empty: IDX files or one sub-folder per class are expected.")
     if any(child.is_dir() for child in inside):
         return load_image_folder(path, read_image)
-    return load_idx_folder(path)
+    return load_idx_folder(path, prefer=prefer)

@@ -22,7 +22,6 @@ from mnist_lab.handwriting.ink import HandwritingError, Pixels
 _MAX_PIXELS = 100_000_000  # a larger picture is refused, not loaded
 
 
-
 def load_picture(path: str | Path) -> Pixels:
     """Load a picture, grey or coloured, as a person sees it.
 

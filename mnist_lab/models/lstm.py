@@ -32,11 +32,9 @@ class LSTM(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
         states, _ = self.rows(images.squeeze(1))  # (n, 28, width)
-        logits: Tensor = self.output(states[:, -1])
-        return logits
+        return self.output(states[:, -1])
 
     def read_rows(self, images: Tensor) -> Tensor:
         """Return the logits after every row, (n, 28, classes): the opinion while it reads."""
         states, _ = self.rows(images.squeeze(1))
-        logits: Tensor = self.output(states)
-        return logits
+        return self.output(states)

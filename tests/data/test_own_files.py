@@ -74,7 +74,7 @@ class TestOwnFiles:
         with pytest.raises(DataError, match="a single array"):
             load_npz(tmp_path / "single.npz")
 
-    def test_idx_folder_takes_the_test_part(self, tmp_path: Path) -> None:
+    def test_idx_folder_of_both_parts(self, tmp_path: Path) -> None:
         for prefix, n in (("train", 3), ("t10k", 2)):
             write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", digits(n).images)
             labels = digits(n).labels.astype(np.uint8)
@@ -82,6 +82,9 @@ class TestOwnFiles:
         found = load_path(tmp_path)
         assert len(found) == 2
         assert found.part == "test"
+        found = load_path(tmp_path, prefer="train")
+        assert len(found) == 3
+        assert found.part == ""
 
     def test_idx_folder_with_one_half(self, tmp_path: Path) -> None:
         write_idx(tmp_path / "train-images-idx3-ubyte", digits().images)

@@ -197,14 +197,14 @@ class TestKill:
     def test_by_the_system_leaves_one_whole_checkpoint(self, tmp_path: Path) -> None:
         code = """
             import sys
-            from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+            from mnist_lab.training.checkpoints import save_checkpoint
             from mnist_lab.models import build_model
             models = [build_model("mlp", seed=seed, hidden=64) for seed in range(2)]
-            save_checkpoint(sys.argv[1], models[0], ModelCard("mlp", {"hidden": 64}))
+            save_checkpoint(sys.argv[1], models[0])
             print("ready", flush=True)
             while True:
                 for model in models:
-                    save_checkpoint(sys.argv[1], model, ModelCard("mlp", {"hidden": 64}))
+                    save_checkpoint(sys.argv[1], model)
         """
         command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -319,7 +319,7 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("card", "complaint"),
         [
-            ({"model": "lenet"}, "No model 'lenet'"),
+            ({"model": "lenet"}, "a 'lenet', which is not registered here: run what registers it"),
             ({"model": ["mlp"]}, "describes no model"),
             ({"arguments": {"depth": 3}}, "depth"),
             ({"arguments": {"width": -4}}, "width"),

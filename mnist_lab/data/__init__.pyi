@@ -20,12 +20,10 @@ from .idx import parse_idx as parse_idx
 from .idx import read_idx as read_idx
 from .idx import take_images as take_images
 from .mnist import MNIST as MNIST
-from .mnist import MNIST_SHA256 as MNIST_SHA256
 from .mnist import lay_out_for_torchvision as lay_out_for_torchvision
 from .mnist import load_mnist as load_mnist
 from .normalisation import MNIST_NORMALISATION as MNIST_NORMALISATION
 from .normalisation import Normalisation as Normalisation
-from .other_sets import TORCHVISION_SETS as TORCHVISION_SETS
 from .other_sets import load_from_torchvision as load_from_torchvision
 from .other_sets import load_uci_digits as load_uci_digits
 from .own_files import load_idx_folder as load_idx_folder

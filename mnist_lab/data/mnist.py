@@ -16,7 +16,7 @@ from mnist_lab.data.idx import parse_idx
 from mnist_lab.files import write_atomically
 
 # SHA-256 of the four unpacked IDX files, as published.
-MNIST_SHA256 = {
+_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -68,10 +68,10 @@ def _mnist_file_bytes(name: str) -> bytearray:
             f"{name}.xz in the package cannot be read ({error}): install mnist-lab again."
         ) from error
     found = hashlib.sha256(unpacked).hexdigest()
-    if found != MNIST_SHA256[name]:
+    if found != _SHA256[name]:
         raise DataError(
             f"{name}.xz in the package has been altered: its SHA-256 is {found[:16]}..., "
-            f"expected {MNIST_SHA256[name][:16]}...: install mnist-lab again."
+            f"expected {_SHA256[name][:16]}...: install mnist-lab again."
         )
     return unpacked
 
@@ -84,7 +84,7 @@ def lay_out_for_torchvision(root: str | Path) -> Path:
     """
     folder = Path(root) / "MNIST" / "raw"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, digest in MNIST_SHA256.items():
+    for name, digest in _SHA256.items():
         path = folder / name
         if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             write_atomically(path, _mnist_file_bytes(name))

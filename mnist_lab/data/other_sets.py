@@ -47,7 +47,7 @@ class _TorchvisionSet:
     transposed: bool = False
 
 
-TORCHVISION_SETS = {
+_TORCHVISION_SETS = {
     "emnist-letters": _TorchvisionSet(
         "EMNIST", {"split": "letters"}, tuple("abcdefghijklmnopqrstuvwxyz"), 1, transposed=True
     ),
@@ -91,12 +91,12 @@ def load_from_torchvision(
     DataError
         If the name is unknown, the files are not there, or they cannot be fetched.
     """
-    if name not in TORCHVISION_SETS:
-        raise DataError(f"No data set {name!r}; there are {', '.join(sorted(TORCHVISION_SETS))}.")
+    if name not in _TORCHVISION_SETS:
+        raise DataError(f"No data set {name!r}; there are {', '.join(sorted(_TORCHVISION_SETS))}.")
     with needs_extra("chapters", DataError):
         import torchvision
 
-    entry = TORCHVISION_SETS[name]
+    entry = _TORCHVISION_SETS[name]
     loader = getattr(torchvision.datasets, entry.class_name)
     try:
         found = loader(str(root), train=part == "train", download=download, **entry.arguments)

@@ -1,4 +1,4 @@
-"""LoRA by hand: a pretrained layer stays as it is and learns a change of low rank (chapter 10).
+"""LoRA by hand: a pretrained layer stays as it is and learns a change of low rank (chapter 11).
 
     add_lora(model, rank=4, names=["blocks"], seed=0)   # the base is frozen, the head learns
     ...train as usual...

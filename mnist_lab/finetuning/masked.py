@@ -1,7 +1,7 @@
 """Masked pretraining: a vision transformer learns from digits without labels.
 
     result = pretrain(train, validation, PretrainConfig(epochs=10), folder="runs/masked")
-    result.model.encoder                    # the "vit" of chapter 8; only its head is untrained
+    result.model.encoder                    # the "vit" of chapter 9; only its head is untrained
     load_pretrained(model, "runs/masked")   # finetuning: take all but the head
 
 Most patches of each image are hidden. The encoder, which is `models.VisionTransformer`, sees only
@@ -74,12 +74,12 @@ class PretrainConfig:
     """How to pretrain. Each default has its reason beside it."""
 
     epochs: int = 10  # the loss still falls after it, slowly
-    mask_share: float = 0.75  # as He et al.; 0.5 is about as good and takes longer (chapter 11)
+    mask_share: float = 0.75  # as He et al.; 0.5 is about as good and takes longer (chapter 12)
     decoder_width: int = 32  # half of the encoder: it works on all patches, seen and hidden
     decoder_depth: int = 1  # a deep decoder would do what the encoder is to learn
-    normalised_targets: bool = True  # as He et al.; here it makes little difference (chapter 11)
+    normalised_targets: bool = True  # as He et al.; here it makes little difference (chapter 12)
     batch_size: int = 64  # many steps in little time: 256 learns less in as many seconds
-    learning_rate: float = 0.003  # the peak; as the transformer of chapter 8
+    learning_rate: float = 0.003  # the peak; as the transformer of chapter 9
     warm_up: float = 0.1  # share of the steps in which the rate rises
     weight_decay: float = 0.05  # as He et al.
     precision: Literal["float32", "bfloat16"] = "float32"

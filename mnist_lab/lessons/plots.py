@@ -31,7 +31,7 @@ from PIL import Image
 from mnist_lab.training.loop import EpochReport
 
 PAPER, INK, GREY = "#fbfaf7", "#1d2440", "#6f7280"
-RED_PEN, BLUE_PENCIL, GREEN_TICK = "#c8402c", "#2f6db5", "#2e7d55"
+RED_PEN, BLUE_PENCIL, GREEN_TICK, OCHRE = "#c8402c", "#2f6db5", "#2e7d55", "#b58a00"
 # One colour per digit; Paul Tol's "muted" scheme, which colour-blind readers can tell apart.
 DIGIT_COLOURS = (
     *("#332288", "#88ccee", "#44aa99", "#117733", "#999933"),
@@ -61,7 +61,7 @@ BOOK_STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.prop_cycle": cycler(color=[INK, BLUE_PENCIL, RED_PEN, GREEN_TICK, "#b58a00"]),
+    "axes.prop_cycle": cycler(color=[INK, BLUE_PENCIL, RED_PEN, GREEN_TICK, OCHRE]),
     "grid.color": "#e4e1d8",
     "grid.linewidth": 0.7,
     "text.color": INK,

@@ -59,8 +59,7 @@ def _ballots(generator: np.random.Generator) -> list[Case]:
 
 def _mean(values: Array) -> Array:
     """Return the mean over the features of each example, (n, 1)."""
-    means: Array = values.mean(axis=1, keepdims=True)
-    return means
+    return values.mean(axis=1, keepdims=True)
 
 
 def _normalised(inputs: Array, epsilon: float) -> tuple[Array, Array]:

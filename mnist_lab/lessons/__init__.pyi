@@ -5,11 +5,18 @@ from .frames import (
     explore as explore,
 )
 from .plots import (
+    BLUE_PENCIL as BLUE_PENCIL,
     BOOK_STYLE as BOOK_STYLE,
     DIGIT_COLOURS as DIGIT_COLOURS,
+    GREEN_TICK as GREEN_TICK,
+    GREY as GREY,
+    INK as INK,
     INK_ON_PAPER as INK_ON_PAPER,
+    OCHRE as OCHRE,
     PALETTE as PALETTE,
+    PAPER as PAPER,
     Picture as Picture,
+    RED_PEN as RED_PEN,
     RED_TO_BLUE as RED_TO_BLUE,
     RESOLUTION as RESOLUTION,
     SHOWN as SHOWN,

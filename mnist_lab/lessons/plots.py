@@ -30,8 +30,13 @@ from PIL import Image
 
 from mnist_lab.training.loop import EpochReport
 
-PAPER, INK, GREY = "#fbfaf7", "#1d2440", "#6f7280"
-RED_PEN, BLUE_PENCIL, GREEN_TICK, OCHRE = "#c8402c", "#2f6db5", "#2e7d55", "#b58a00"
+PAPER = "#fbfaf7"
+INK = "#1d2440"
+GREY = "#6f7280"
+RED_PEN = "#c8402c"
+BLUE_PENCIL = "#2f6db5"
+GREEN_TICK = "#2e7d55"
+OCHRE = "#b58a00"
 # One colour per digit; Paul Tol's "muted" scheme, which colour-blind readers can tell apart.
 DIGIT_COLOURS = (
     *("#332288", "#88ccee", "#44aa99", "#117733", "#999933"),

@@ -1,4 +1,4 @@
-"""The exercises of chapter 10: a new head, rates by stage, L2-SP, an honest choice, labels saved."""
+"""The exercises of chapter 10: new heads, rates by stage, L2-SP, an honest choice, labels saved."""
 
 from __future__ import annotations
 

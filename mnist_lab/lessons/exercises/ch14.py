@@ -1,8 +1,7 @@
-"""The exercises of chapter 14: fit, centre, threshold, reading order, how many drawings to test."""
+"""The exercises of chapter 14: fit, centre of mass, threshold, reading order."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,10 +57,6 @@ def _order_cases(_: np.random.Generator) -> list[Case]:
     return [(falling,), (rising,), (two_lines,), (small_one,), (three,), ([(5, 5, 9, 9)],)]
 
 
-def _needed_cases(_: np.random.Generator) -> list[Case]:
-    return [(0.95, 0.03), (0.9, 0.05), (0.5, 0.05), (0.99, 0.01), (0.8, 0.1)]  # share, half
-
-
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
@@ -111,23 +106,6 @@ def _reading_order(boxes: Sequence[Box]) -> list[int]:
 
 def _sorted_by(key: Any) -> Any:
     return lambda boxes: sorted(range(len(boxes)), key=lambda i: key(boxes[i]))
-
-
-def _half_width(share: float, count: int, z: float = 1.96) -> float:
-    """Return half the width of Wilson's interval."""
-    spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return z * spread / (1 + z * z / count)
-
-
-def _drawings_needed(share: float, half: float) -> int:
-    count = 1
-    while _half_width(share, count) > half:
-        count += 1
-    return count
-
-
-def _by_standard_errors(share: float, half: float, z: float) -> int:
-    return math.ceil(z * z * share * (1 - share) / (half * half))
 
 
 EXERCISES = (
@@ -277,37 +255,6 @@ EXERCISES = (
             usual(
                 "You return the boxes themselves. Return their indices in the list.",
                 lambda boxes: [boxes[index] for index in _reading_order(boxes)],
-            ),
-        ),
-    ),
-    Exercise(
-        "ch14",
-        "drawings_needed",
-        _drawings_needed,
-        cases=_needed_cases,
-        mistakes=(
-            usual(
-                "The whole interval becomes so wide. It may reach that far to either side.",
-                lambda share, half: _drawings_needed(share, half / 2),
-            ),
-            usual(
-                "That is for an accuracy of 50 %, where chance is largest.",
-                lambda share, half: _drawings_needed(0.5, half),
-            ),
-            usual(
-                "That is one standard error to either side. An interval of 95 % reaches almost "
-                "two.",
-                lambda share, half: _by_standard_errors(share, half, 1),
-            ),
-            usual(
-                "That is the symmetric rule of two standard errors. Near 100 % it is too narrow: "
-                "take Wilson's interval.",
-                lambda share, half: _by_standard_errors(share, half, 1.96),
-                lambda share, half: _by_standard_errors(share, half, 2),
-            ),
-            usual(
-                "One drawing too few: with your number the interval is still a little too wide.",
-                lambda share, half: _drawings_needed(share, half) - 1,
             ),
         ),
     ),

@@ -8,7 +8,7 @@ best of the same five, tried once each on 10,000 digits. Four of them are then t
 digits too. Seconds are the processor's, of training and of scoring the validation part after each
 epoch: unlike those of a clock they hardly change when something else runs beside.
 
-What the record holds already is not repeated. Chapter 8 shows it.
+What the record holds already is not repeated. Chapter 9 shows it.
 """
 
 from __future__ import annotations

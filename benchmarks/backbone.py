@@ -8,7 +8,7 @@ on a draw that no reported run uses, for each number of labels apart. Seconds ar
 processor's, of training alone.
 
 What the record holds already is not repeated. `--backbone resnet18` makes a record of its own,
-where the host of its weights can be reached. Chapter 10 shows the records.
+where the host of its weights can be reached. Chapter 11 shows the records.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ one in turn (of `BASES`), so that the spread over draws holds its luck too.
 Tasks: from 0-4 to 5-9 (`nines`); from MNIST to UCI's digits, to digits turned by 90 degrees and to
 thin strokes; and one network for all ten digits, with a few old digits to rehearse (`rehearsal`).
 
-What the record holds already is not repeated. Chapter 9 shows it.
+What the record holds already is not repeated. Chapter 10 shows it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ measured on validation data; the test set is not looked at.
 
 `quick` compares ways to pretrain, on 20,000 digits for 3 epochs, at 10 labels a class.
 
-What the record holds already is not repeated. Chapter 11 shows it.
+What the record holds already is not repeated. Chapter 12 shows it.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ new digits of old ones. The loss is that of 2,000 validation digits, and the low
 counts, as in Kaplan et al. 2020: with few digits it rises again at the end. The test set is not
 looked at.
 
-What the record holds already is not repeated. Chapter 11 shows it.
+What the record holds already is not repeated. Chapter 12 shows it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks that others trained on ImageNet, ready to read digits: chapter 10.
+"""Networks that others trained on ImageNet, ready to read digits: chapter 11.
 
     model = load_backbone("efficientnet_lite0", input_size=64)
     logits = model(images)                              # the book's batches: (n, 1, 28, 28)

@@ -9,7 +9,7 @@ from mnist_lab.models.basic import CLASSES
 
 
 class LSTM(nn.Module):
-    """A long short-term memory that reads the image row by row, from top to bottom (chapter 8).
+    """A long short-term memory that reads the image row by row, from top to bottom (chapter 9).
 
     The logits come from the hidden state after the last row. Its forget gates start open: with the
     usual bias of 0 they would halve the memory at every row (Jozefowicz et al. 2015).

@@ -43,7 +43,7 @@ def unpatchify(patches: Tensor, patch: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token and takes a weighted mean of what it finds (chapter 8).
+    """Every token looks at every token and takes a weighted mean of what it finds (chapter 9).
 
     Each head does so with queries, keys and values of its own, `width / heads` numbers each.
     Source: Vaswani et al. 2017, section 3.2.
@@ -115,7 +115,7 @@ class TransformerBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """A small vision transformer: patches are its tokens (chapter 8).
+    """A small vision transformer: patches are its tokens (chapter 9).
 
     The logits come from the mean of all tokens. Dosovitskiy et al. 2021 read them from an extra
     token. The mean needs none, and it suits pretraining in which patches are left out: whatever

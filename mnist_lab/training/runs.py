@@ -143,18 +143,6 @@ def fit(
     elif arguments:
         raise ValueError("arguments build a model by its name; this one is built already.")
     model.to(_choose_place(device, ranks))
-    card = ModelCard.of(
-        objective.kept(model),
-        normalisation=config.normalisation,
-        input_size=(train.images.shape[1], train.images.shape[2]),
-        class_names=train.class_names,
-        training={
-            **objective.describe(),
-            "config": config.to_json(),
-            "data": identify_data(train, *([validation] if validation else [])),
-            **({"origin": origin} if origin else {}),
-        },
-    )
     if folder is not None:
         check_rebuilds(objective.kept(model))
     state = start_training(
@@ -166,6 +154,18 @@ def fit(
         penalty=penalty,
         before_step=before_step,
         ranks=ranks,
+    )
+    card = ModelCard.of(
+        objective.kept(model),
+        normalisation=config.normalisation,
+        input_size=(train.images.shape[1], train.images.shape[2]),
+        class_names=train.class_names,
+        training={
+            **objective.describe(),
+            "config": config.to_json(),
+            "data": identify_data(train, *([validation] if validation else [])),
+            **({"origin": origin} if origin else {}),
+        },
     )
     state.seconds = time.perf_counter() - started
     run = _Run(state, card, None if folder is None else Path(folder))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.models import registry
+from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop, objectives, preparation, runs
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches
@@ -29,6 +30,8 @@ from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import (
     TrainState,
+    iter_epochs,
+    start_training,
     train_step,
 )
 from mnist_lab.training.runs import FitResult, fit
@@ -42,6 +45,7 @@ from tests.training.small_runs import (
     Sets,
     Tiny,
     before_step,
+    make_tiny,
     run,
     same,
     without_seconds,
@@ -569,3 +573,68 @@ class TestInterrupt:
         with pytest.raises(KeyboardInterrupt):
             run(sets, PLAIN, "linear")
         assert not list(tmp_path.iterdir())
+
+
+class TestOwnNetwork:
+    """A network that the reader wrote is trained, kept and read as the book's own are."""
+
+    def test_is_trained_in_place_as_one_by_name_is(self, tiny: str, sets: Sets) -> None:
+        by_name = run(sets, EVERYTHING)
+        own = build_model("tiny", seed=EVERYTHING.seed)
+        result = fit(own, *sets, EVERYTHING, device="cpu", progress=False)
+        assert result.model is own
+        assert same(own, by_name.model)
+
+    def test_needs_no_registration_where_nothing_is_saved(self, sets: Sets) -> None:
+        result = fit(make_tiny(), *sets, PLAIN, device="cpu", progress=False)
+        assert result.best.validation.count == 200
+        assert result.card.model == "Tiny"
+
+    def test_that_nobody_could_build_again_is_refused_before_the_first_step(
+        self, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before_step(monkeypatch, 1, AssertionError("training has begun"))
+        with pytest.raises(CheckpointError, match=r"build this Tiny again .*: register it"):
+            fit(make_tiny(), *sets, PLAIN, folder=tmp_path, progress=False)
+        assert not list(tmp_path.iterdir())
+
+    def test_once_registered_goes_through_a_checkpoint(
+        self, tiny: str, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = build_model("tiny", seed=1)
+        result = fit(own, *sets, PLAIN, device="cpu", folder=tmp_path, progress=False)
+        found, card = load_checkpoint(tmp_path)
+        assert same(found, result.model)
+        assert (card.model, card.arguments) == ("tiny", {})
+        monkeypatch.delitem(registry.MODELS, "tiny")
+        with pytest.raises(CheckpointError, match=r"a 'tiny', which is not registered here: run "):
+            load_checkpoint(tmp_path)
+
+    def test_without_validation_data_the_last_epoch_is_kept(self, sets: Sets) -> None:
+        state = start_training(make_tiny(), sets[0], PLAIN)
+        for _ in iter_epochs(state):
+            pass
+        result = fit(make_tiny(), sets[0], config=PLAIN, device="cpu", progress=False)
+        assert same(result.model, state.model)
+        assert result.best.epoch == PLAIN.epochs
+        assert "validation_accuracy" not in result.card.training
+
+    def test_arguments_are_for_a_name(self, sets: Sets) -> None:
+        with pytest.raises(ValueError, match=r"^arguments build a model by its name"):
+            fit(make_tiny(), *sets, PLAIN, arguments={"width": 3})
+
+    def test_a_head_too_small_for_the_classes_is_a_sentence(self, sets: Sets) -> None:
+        with pytest.raises(ValueError, match=r"have 10 classes, and the model's head only 3"):
+            fit(build_model("linear", classes=3), *sets, PLAIN)
+
+    def test_where_it_comes_from_is_on_its_card_and_part_of_the_run(
+        self, tiny: str, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            before_step(patch, 7, Killed())
+            with pytest.raises(Killed):
+                run(sets, PLAIN, folder=tmp_path, origin={"recipe": "mine"})
+        assert load_checkpoint(tmp_path)[1].training["origin"] == {"recipe": "mine"}
+        with pytest.raises(CheckpointError, match="started with another origin"):
+            run(sets, PLAIN, folder=tmp_path, resume=True, origin={"recipe": "yours"})
+        run(sets, PLAIN, folder=tmp_path, resume=True, origin={"recipe": "mine"})

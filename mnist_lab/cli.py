@@ -85,8 +85,8 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="another network than the preset's, such as mlp, resnet or vit (a name that is none is "
-        "answered with all that are); efficientnet_lite0 and resnet18 start from their ImageNet "
+        help="another network than the preset's, such as mlp, resnet or vit (a wrong name is "
+        "answered with all of them); efficientnet_lite0 and resnet18 start from their ImageNet "
         "weights, and those of resnet18 are downloaded",
     )
     _add_data(parser, default="mnist")
@@ -132,8 +132,8 @@ def _add_finetune(commands: Any) -> None:
         help="teach a checkpoint new digits",
         description="Teach a trained network new digits, such as your own hand's. Where it knows "
         "all their classes it keeps its head, else it gets a new one for them. With five digits of "
-        "each class or more, a fifth is held out (5,000 of MNIST's) and the best epoch is kept; with "
-        "fewer, the last. The checkpoint in DIR stays as it is.",
+        "each class or more, a fifth is held out (5,000 of MNIST's) and the best epoch is kept; "
+        "with fewer, the last. The checkpoint in DIR stays as it is.",
         epilog="With --json: validation_accuracy and loss (null where nothing is held out), "
         "seconds (training only), parameters, epochs, device, seed, way, trained_on and held_out "
         "(how many digits).",
@@ -167,8 +167,8 @@ def _add_finetune(commands: Any) -> None:
 
 
 _OWN_DIGITS = (
-    "an .npz with images (n, 28, 28) uint8, white ink on black, labels (n,), and class_names if they "
-    "are not 0 to 9; a folder of IDX files; or a folder with one sub-folder of pictures per class, "
+    "an .npz with images (n, 28, 28) uint8, white ink on black, labels (n,), and class_names if "
+    "they are not 0 to 9; a folder of IDX files; or a folder with one sub-folder of pictures per class, "
     "as predict takes them"
 )
 
@@ -193,8 +193,8 @@ def _add_run(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the unfinished run in --out as if it had never stopped; start one if there "
-        "is none",
+        help="go on with the unfinished run in --out as if it had never stopped; start one if "
+        "there is none",
     )
     _add_json(parser)
 

@@ -168,8 +168,8 @@ def _add_finetune(commands: Any) -> None:
 
 _OWN_DIGITS = (
     "an .npz with images (n, 28, 28) uint8, white ink on black, labels (n,), and class_names if "
-    "they are not 0 to 9; a folder of IDX files; or a folder with one sub-folder of pictures per class, "
-    "as predict takes them"
+    "they are not 0 to 9; a folder of IDX files; or a folder with one sub-folder of pictures per "
+    "class, as predict takes them"
 )
 
 

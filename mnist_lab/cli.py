@@ -285,6 +285,7 @@ def _train(arguments: argparse.Namespace) -> int:
     digits = _load_training_digits(arguments.data)
     if arguments.test and digits.class_names != load_mnist().test.class_names:
         raise ValueError("--test scores MNIST's test digits, and these digits have other classes.")
+    _check_size(digits, (28, 28), arguments.data)  # as predict makes every picture
     train, validation = _hold_out(digits, 5_000 if arguments.data == "mnist" else len(digits) // 10)
     if config.upstrokes and "1" not in train.class_names:
         config = replace(config, upstrokes=0.0)  # there is no one to write otherwise

@@ -452,7 +452,7 @@ class TestTwoProcesses:
 
     def test_of_the_command_line_all_stop_at_ctrl_c_and_one_says_so(self, two: Ended) -> None:
         assert noted(two.folder, "statuses", 0) == noted(two.folder, "statuses", 1) == [0, 130]
-        (said,) = sentences(two.launched)
+        said = "\n".join(sentences(two.launched))
         assert said.startswith(f"Stopped: {two.folder / 'stopped'} holds a usable checkpoint; ")
         assert load_checkpoint(two.folder / "stopped")[1].training["epoch"] == 1
 
@@ -635,8 +635,11 @@ class TestJoin:
 def pretend_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `join` believe that torchrun started this process as the second of two."""
     environment = {
-        "TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "2",
-        "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "x",
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "2",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

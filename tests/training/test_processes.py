@@ -120,6 +120,9 @@ def kill_all() -> None:
 
 def run_two(folder: Path) -> None:
     """Run all that ends well with two processes, one after the other."""
+    for _ in range(8):  # they find each other anew each time, and not what an earlier block left
+        with join(torch.device("cpu")) as ranks:
+            ranks.add_up(1)
     with join(torch.device("cpu")) as ranks:
         keep(folder, "plain", fit_plain(folder, ranks), ranks)
 
@@ -452,7 +455,8 @@ class TestTwoProcesses:
 
     def test_of_the_command_line_all_stop_at_ctrl_c_and_one_says_so(self, two: Ended) -> None:
         assert noted(two.folder, "statuses", 0) == noted(two.folder, "statuses", 1) == [0, 130]
-        said = "\n".join(sentences(two.launched))
+        # torch too has a word to say about gradients of so narrow a network.
+        (said,) = (line for line in sentences(two.launched) if line.startswith("Stopped"))
         assert said.startswith(f"Stopped: {two.folder / 'stopped'} holds a usable checkpoint; ")
         assert load_checkpoint(two.folder / "stopped")[1].training["epoch"] == 1
 
@@ -643,6 +647,8 @@ def pretend_two(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "rendezvous", lambda *given, **named: iter([(None, 1, 2)]))
+    monkeypatch.setattr(processes, "PrefixStore", lambda *given: None)
     monkeypatch.setattr(processes.dist, "init_process_group", lambda *given, **named: None)
     monkeypatch.setattr(processes.dist, "destroy_process_group", lambda: None)
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m mnist_lab train | pretrain | finetune | evaluate | predict | ...`.
+"""The command line: `python -m mnist_lab`, with a command after it; `--help` lists them.
 
 Results go to standard output (with --json, the last line is one JSON object), progress to standard
 error. Bad usage or bad input is one sentence on standard error and status 2. Of several processes
@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,19 +32,25 @@ if TYPE_CHECKING:
 
 # Nothing heavy is imported here: `--help` and a wrong option answer at once.
 
+# What several processes can do together; anything else the first of them does alone.
+SHARED = ("train", "pretrain")
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without the usage in front of it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows what there is)\n")
+        name = self.prog.removeprefix("python -m ")
+        self.exit(2, f"{name}: {message} ({self.prog} --help shows what there is)\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _Parser(
-        prog="mnist_lab",
+        prog="python -m mnist_lab",
         description="Train a network on handwritten digits, score it, and read digits with it.",
+        epilog="COMMAND --help explains a command. Progress goes to standard error. Bad usage or "
+        "input is one sentence there, and status 2.",
     )
     parser.add_argument("--version", action="version", version=f"mnist-lab {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -79,14 +85,19 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="another network than the preset's; efficientnet_lite0 and resnet18 start from their "
-        "ImageNet weights",
+        help="another network than the preset's, such as mlp, resnet or vit (a wrong name is "
+        "answered with all of them); efficientnet_lite0 and resnet18 start from their ImageNet "
+        "weights, and those of resnet18 are downloaded",
     )
     _add_data(parser, default="mnist")
-    parser.add_argument("--epochs", type=int, metavar="N", help="another number of epochs")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="another number of epochs than the preset's"
+    )
     _add_run(parser, "runs/PRESET")
     parser.add_argument(
-        "--test", action="store_true", help="score the 10,000 test digits once, at the very end"
+        "--test",
+        action="store_true",
+        help="score MNIST's 10,000 test digits once, at the very end",
     )
     parser.set_defaults(run=_train)
 
@@ -97,8 +108,8 @@ def _add_pretrain(commands: Any) -> None:
         help="let a vision transformer learn from digits without their labels",
         description="Hide patches of 55,000 of MNIST's training digits and train a vision "
         "transformer to guess them; no label is read. The checkpoint is a vit whose head is "
-        "untrained: finetune it. After every epoch the run can be stopped and resumed. torchrun "
-        "shares the work among processes or GPUs, as for train.",
+        "untrained: finetune teaches it to read. After every epoch the run can be stopped and "
+        "resumed. torchrun shares the work among processes or GPUs, as for train.",
         epilog="With --json: masked_loss (mean squared error of the hidden pixels of 5,000 other "
         "digits, normalised), seconds (training only), parameters (of the encoder), epochs, "
         "device, seed.",
@@ -121,7 +132,8 @@ def _add_finetune(commands: Any) -> None:
         help="teach a checkpoint new digits",
         description="Teach a trained network new digits, such as your own hand's. Where it knows "
         "all their classes it keeps its head, else it gets a new one for them. With five digits of "
-        "each class or more, a fifth is held out and the best epoch is kept; with fewer, the last.",
+        "each class or more, a fifth is held out (5,000 of MNIST's) and the best epoch is kept; "
+        "with fewer, the last. The checkpoint in DIR stays as it is.",
         epilog="With --json: validation_accuracy and loss (null where nothing is held out), "
         "seconds (training only), parameters, epochs, device, seed, way, trained_on and held_out "
         "(how many digits).",
@@ -133,7 +145,8 @@ def _add_finetune(commands: Any) -> None:
         default="gradual",
         choices=["head", "gradual", "full", "lora"],
         help="what learns: the head alone; the head first and one stage more at a time (default); "
-        "everything; or changes of low rank (their few numbers are written beside the checkpoint)",
+        "everything; or changes of low rank and the head (merged into the checkpoint, and written "
+        "beside it by themselves, as lora.json says)",
     )
     parser.add_argument(
         "--rehearse",
@@ -147,10 +160,17 @@ def _add_finetune(commands: Any) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help="about how many steps of 32 digits (default: 300)",
+        help="about how many steps of 32 digits, in whole epochs (default: 300)",
     )
     _add_run(parser, "DIR-finetuned")
     parser.set_defaults(run=_finetune)
+
+
+_OWN_DIGITS = (
+    "an .npz with images (n, 28, 28) uint8, white ink on black, labels (n,), and class_names if "
+    "they are not 0 to 9; a folder of IDX files; or a folder with one sub-folder of pictures per "
+    "class, as predict takes them"
+)
 
 
 def _add_data(parser: argparse.ArgumentParser, **options: Any) -> None:
@@ -158,9 +178,7 @@ def _add_data(parser: argparse.ArgumentParser, **options: Any) -> None:
     parser.add_argument(
         "--data",
         metavar="mnist|PATH",
-        help=f"MNIST's training part{or_default}, or your own digits: an .npz with images "
-        "(n, 28, 28) uint8, white ink on black, and labels; a folder of IDX files; or a folder "
-        "with one sub-folder of pictures per class",
+        help=f"MNIST's training part{or_default}, or your own digits: {_OWN_DIGITS}",
         **options,
     )
 
@@ -173,7 +191,10 @@ def _add_run(parser: argparse.ArgumentParser, default: str) -> None:
         "--out", type=Path, metavar="DIR", help=f"folder of the checkpoint (default: {default})"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the unfinished run in --out, exactly"
+        "--resume",
+        action="store_true",
+        help="go on with the unfinished run in --out as if it had never stopped; start one if "
+        "there is none",
     )
     _add_json(parser)
 
@@ -190,9 +211,7 @@ def _add_evaluate(commands: Any) -> None:
         "--data",
         default="mnist",
         metavar="mnist|uci|PATH",
-        help="MNIST's test part (default), UCI digits, or your own: an .npz with images "
-        "(n, 28, 28) uint8, white ink on black, and labels; a folder of IDX files; or a folder "
-        "with one sub-folder of pictures per class",
+        help=f"MNIST's test part (default), UCI digits, or your own: {_OWN_DIGITS}",
     )
     _add_device(parser)
     _add_json(parser)
@@ -266,6 +285,7 @@ def _train(arguments: argparse.Namespace) -> int:
     digits = _load_training_digits(arguments.data)
     if arguments.test and digits.class_names != load_mnist().test.class_names:
         raise ValueError("--test scores MNIST's test digits, and these digits have other classes.")
+    _check_size(digits, (28, 28), arguments.data)  # as predict makes every picture
     train, validation = _hold_out(digits, 5_000 if arguments.data == "mnist" else len(digits) // 10)
     if config.upstrokes and "1" not in train.class_names:
         config = replace(config, upstrokes=0.0)  # there is no one to write otherwise
@@ -350,12 +370,12 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.mnist import load_mnist
     from mnist_lab.data.splits import few_labels
     from mnist_lab.finetuning.heads import replace_head
-    from mnist_lab.finetuning.lora import save_lora
+    from mnist_lab.finetuning.lora import save_lora, strip_lora
     from mnist_lab.finetuning.ways import FINETUNE, WAYS, finetune
     from mnist_lab.training.checkpoints import load_checkpoint, read_digest
 
     model, card = load_checkpoint(arguments.folder)
-    folder = arguments.out or arguments.folder.with_name(f"{arguments.folder.name}-finetuned")
+    folder = arguments.out or _beside(arguments.folder, "finetuned")
     if folder.resolve() == arguments.folder.resolve():
         raise ValueError(f"--out {folder} would overwrite the checkpoint that is fine-tuned.")
     if arguments.rehearse < 0:
@@ -373,7 +393,9 @@ def _finetune(arguments: argparse.Namespace) -> int:
         model = replace_head(model, len(digits.class_names), seed=arguments.seed)
     counts = digits.class_counts()
     train, validation = digits, None
-    if counts[counts > 0].min() >= 5:
+    if arguments.data == "mnist":  # the 5,000 that a network trained here has not seen either
+        train, validation = _hold_out(digits, 5_000)
+    elif counts[counts > 0].min() >= 5:
         train, validation = _hold_out(digits, len(digits) // 5)
     rehearsal = None
     if arguments.rehearse:
@@ -404,7 +426,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
             origin=origin,
             folder=folder,
             resume=arguments.resume,
-            device=arguments.device,
+            ranks=ranks,
         )
 
     result = _learn(arguments, folder, run)
@@ -412,6 +434,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
         return result
     if arguments.way == "lora":
         save_lora(folder, result.model)
+        result = replace(result, model=strip_lora(result.model))  # as the checkpoint has it
     record = _describe_run(arguments, result, f"{card.model} ({arguments.way})")
     record |= {
         "way": arguments.way,
@@ -423,15 +446,28 @@ def _finetune(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _beside(folder: Path, ending: str) -> Path:
+    """Return the folder `NAME-ending` beside the folder NAME."""
+    if folder.name in ("", ".."):  # "." and the like have another name
+        folder = folder.resolve()
+    return folder.with_name(f"{folder.name}-{ending}")
+
+
 def _load_training_digits(data: str) -> DigitSet:
-    """Return the digits to train on, whatever part of what they are: MNIST's, or somebody's own."""
+    """Return the digits to train on: MNIST's training part, or somebody's own."""
     from mnist_lab.data.mnist import load_mnist
     from mnist_lab.data.own_files import load_path
     from mnist_lab.handwriting.found import load_digit_image
 
     if data == "mnist":
         return load_mnist().train
-    return load_path(data, load_digit_image, prefer="train")
+    digits = load_path(data, load_digit_image, prefer="train")
+    if digits.part == "test":
+        raise ValueError(
+            f"{data} holds MNIST's test part alone (t10k), from which nothing may be learnt: name "
+            f"other digits."
+        )
+    return digits
 
 
 def _hold_out(digits: DigitSet, count: int) -> tuple[DigitSet, DigitSet]:
@@ -453,16 +489,18 @@ def _check_size(digits: DigitSet, expected: tuple[int, int], data: str) -> None:
 def _learn(
     arguments: argparse.Namespace, folder: Path, run: Callable[[Ranks], FitResult]
 ) -> FitResult | int:
-    """Train in this process, or with the others that torchrun started.
+    """Train in this process; what can be shared, with the others that torchrun started.
 
     Returns
     -------
     The result; or the status to end with, where there is nothing to tell.
     """
     from mnist_lab.training.batches import choose_device
-    from mnist_lab.training.processes import join
+    from mnist_lab.training.processes import Ranks, join
 
-    with join(choose_device(arguments.device)) as ranks:
+    device = choose_device(arguments.device)
+    shared = arguments.command in SHARED
+    with join(device) if shared else nullcontext(Ranks(device=device)) as ranks:
         _check_unfinished(folder, arguments.resume)
         try:
             result = run(ranks)
@@ -641,8 +679,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     with _silence_unless(_is_first()):
         arguments = make_parser().parse_args(argv)
-    if arguments.command not in ("train", "pretrain") and not _is_first():
-        return 0  # nothing to share: the first process does it
+    if arguments.command not in SHARED and not _is_first():
+        return 0
     try:
         status: int = arguments.run(arguments)
     except COMPLAINTS as error:

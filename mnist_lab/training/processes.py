@@ -25,6 +25,7 @@ torchrun's own report says which was the first and how it ended.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -36,10 +37,14 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 # How long a rank waits for another: validation, which rank 0 does alone, must take less.
 TIMEOUT = timedelta(minutes=5)
+
+_JOINS = itertools.count()  # of this process; all processes join equally often
 
 
 class LostProcessError(ConnectionError):
@@ -165,7 +170,15 @@ def join(device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
         return
     ranks = Ranks(int(os.environ["RANK"]), size, _own_device(device))
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+        launchers, _, _ = next(rendezvous("env://", ranks.rank, size, timeout=timeout))
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            # In the launcher's store lie the addresses of an earlier block: they are not for this.
+            store=PrefixStore(f"mnist_lab/{next(_JOINS)}", launchers),
+            rank=ranks.rank,
+            world_size=size,
+            timeout=timeout,
+        )
         with _shared_interrupt(ranks):
             yield ranks
     except RuntimeError as error:

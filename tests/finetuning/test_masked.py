@@ -15,13 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mnist_lab.training.augmentation import Augmentation
-from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint, save_tensors
-from mnist_lab.training.config import TrainConfig
-from mnist_lab.training.loop import make_optimizer
-from mnist_lab.training.processes import join
-from mnist_lab.training.runs import fit
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DigitSet
@@ -44,6 +37,13 @@ from mnist_lab.finetuning.masked import (
 from mnist_lab.models.registry import build_model
 from mnist_lab.models.vit import VisionTransformer, patchify
 from mnist_lab.training import runs
+from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.batches import Batches
+from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint, save_tensors
+from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.loop import make_optimizer
+from mnist_lab.training.processes import join
+from mnist_lab.training.runs import fit
 
 Sets = tuple[DigitSet, DigitSet]
 

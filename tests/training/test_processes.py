@@ -1,16 +1,21 @@
 """Several processes: the same numbers as one, one voice, and an end when one of them fails.
 
 Processes are started as a user starts them, with torchrun; as one of them this file runs `main`.
+Starting them is what takes time, so that one launch does as much as it can.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -25,21 +30,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mnist_lab import cli
-from mnist_lab.data import mnist, splits
+from mnist_lab.data import splits
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.data.own_files import load_npz, save_npz
 from mnist_lab.models.registry import build_model
-from mnist_lab.training import loop
-from mnist_lab.training import processes as distributed
+from mnist_lab.training import loop, processes, runs
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.draws import Draws
 from mnist_lab.training.loop import start_training, train_epoch, train_step
-from mnist_lab.training.processes import ALONE, Ranks, join
+from mnist_lab.training.processes import ALONE, LostProcessError, Ranks, join
 from mnist_lab.training.recipes import PRESETS
-from mnist_lab.training.runs import FitResult, fit
+from mnist_lab.training.runs import RESUME, FitResult, fit
 
 # 302 digits in batches of 43: every batch is cut unevenly, and of the last, with one digit, the
 # second process gets nothing.
@@ -58,9 +63,10 @@ PLAIN = TrainConfig(
     augmentation=WARPED,
     seed=3,
 )
-NETWORK: tuple[str, dict[str, Any]] = ("mlp", {"hidden": 64})  # no norm, no dropout
+STEPS = 2 * 8  # of PLAIN
+NETWORK, ARGUMENTS = "mlp", {"hidden": 64}  # no norm, no dropout
 WHOLE = replace(PLAIN, epochs=3, batch_size=64, optimizer="adamw")  # for batch norm and dropout
-BOUND = 60  # seconds after which a run that lost a process must have ended, on a busy machine too
+HANGING = 600  # seconds: only a guard, so that a fault here cannot hold the machine for ever
 
 Sets = tuple[DigitSet, DigitSet]
 
@@ -68,95 +74,156 @@ Sets = tuple[DigitSet, DigitSet]
 # --- What each process runs ----------------------------------------------------------------------
 
 
+class Killed(BaseException):
+    """Stands for a kill of all processes, after which nothing more is written."""
+
+
 def keep(folder: Path, name: str, result: FitResult, ranks: Ranks) -> None:
     """Leave what this process ended with where the test finds it."""
     tensors = {key: value.contiguous() for key, value in result.model.state_dict().items()}
     save_file(tensors, folder / f"{name}-{ranks.rank}.safetensors")
-    note(folder, name, ranks, [asdict(report) for report in result.reports])
+    note(folder, name, ranks.rank, [asdict(report) for report in result.reports])
 
 
-def note(folder: Path, name: str, ranks: Ranks, value: Any) -> None:
-    (folder / f"{name}-{ranks.rank}.json").write_text(json.dumps(value), encoding="utf-8")
+def note(folder: Path, name: str, rank: int, value: Any) -> None:
+    (folder / f"{name}-{rank}.json").write_text(json.dumps(value), encoding="utf-8")
 
 
-def run_all(folder: Path) -> None:
-    """Run all that ends well, one after the other: starting processes is what takes time."""
-    train, validation = (load_npz(folder / f"{part}.npz") for part in ("train", "validation"))
+def load_sets(folder: Path) -> Sets:
+    return load_npz(folder / "train.npz"), load_npz(folder / "validation.npz")
+
+
+def fit_plain(data: Path, ranks: Ranks, **options: Any) -> FitResult:
+    sets = load_sets(data)
+    return fit(NETWORK, *sets, PLAIN, arguments=ARGUMENTS, ranks=ranks, progress=False, **options)
+
+
+@contextmanager
+def at_step(number: int, do: Any) -> Iterator[None]:
+    """Do something just before a step, counted from 1."""
+    done = [0]
+
+    def step(*given: Any) -> tuple[Tensor, Tensor]:
+        done[0] += 1
+        if done[0] == number:
+            do()
+        return train_step(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", step)
+        yield
+
+
+def kill_all() -> None:
+    raise Killed
+
+
+def run_two(folder: Path) -> None:
+    """Run all that ends well with two processes, one after the other."""
+    for _ in range(8):  # they find each other anew each time, and not what an earlier block left
+        with join(torch.device("cpu")) as ranks:
+            ranks.add_up(1)
     with join(torch.device("cpu")) as ranks:
-        name, arguments = NETWORK
-        result = fit(name, train, validation, PLAIN, arguments=arguments, ranks=ranks)
-        keep(folder, "plain", result, ranks)
+        keep(folder, "plain", fit_plain(folder, ranks), ranks)
 
         written: list[str] = []
         with pytest.MonkeyPatch.context() as patch:
             for function in ("save_checkpoint", "save_tensors"):
                 patch.setattr(runs, function, lambda *given: written.append(str(given[0])))
-            fit("linear", train, validation, PLAIN, folder=folder / "unwritten", ranks=ranks)
-        note(folder, "written", ranks, written)
-        arguments = {"width": 4}
-        result = fit("small_cnn", train, validation, WHOLE, arguments=arguments, ranks=ranks)
-        keep(folder, "norm", result, ranks)
-        note(folder, "stops", ranks, [stop_of(kind, train, ranks) for kind in ("nan", "ctrl-c")])
+            fit_plain(folder, ranks, folder=folder / "unwritten")
+        note(folder, "written", ranks.rank, written)
+
+        train, validation = load_sets(folder)
+        norm = fit("small_cnn", train, validation, WHOLE, arguments={"width": 4}, ranks=ranks)
+        keep(folder, "norm", norm, ranks)
+        stops = [stop_of(kind, train, ranks) for kind in ("nan", "ctrl-c")]
+        note(folder, "stops", ranks.rank, stops)
+
+        with at_step(STEPS // 2 + 3, kill_all), pytest.raises(Killed):
+            fit_plain(folder, ranks, folder=folder / "begun")
+        if ranks.first:
+            for number in (1, 2, 3):
+                shutil.copytree(folder / "begun", folder / f"resumed-{number}")
+        ranks.add_up(0)  # the copies are there
+        resumed = fit_plain(folder, ranks, folder=folder / "resumed-2", resume=True)
+        keep(folder, "resumed", resumed, ranks)
+        note(folder, "differs", ranks.rank, resume_elsewhere(folder, ranks))
+
+    # The command line joins by itself: a process may join again and again.
+    rank = int(os.environ["RANK"])
+    presets = [*COMMAND, f"--data={folder / 'own.npz'}"]
+    status = cli.main([*presets, "--epochs=1", f"--out={folder / 'standard'}"])
+    status += cli.main([*presets, *SHORT, f"--out={folder / 'whole'}"])
+    here = partial(os.kill, os.getpid(), signal.SIGINT)
+    with at_step(STEPS // 2 + 3, here if rank == 1 else lambda: None):
+        stopped = cli.main([*presets, *SHORT, f"--out={folder / 'stopped'}"])
+    note(folder, "statuses", rank, [status, stopped])
 
 
 def stop_of(kind: str, train: DigitSet, ranks: Ranks) -> list[Any]:
     """Let something stop process 1, and return how and after how many steps this one stops."""
 
     class Broken(Augmentation):
-        def __call__(self, images: Tensor, *drawn: Any) -> Tensor:
+        def __call__(self, images: Tensor, draws: Draws | torch.Generator) -> Tensor:
             return images / (1 - ranks.rank)
 
     nan = kind == "nan"
     config = replace(PLAIN, augmentation=Broken() if nan else None)
-    batches = Batches(train, BATCH, augmentation=config.augmentation, ranks=ranks)
-    state = start_training(build_model("linear", seed=0), batches, config)
+    state = start_training(build_model("linear", seed=0), train, config, ranks=ranks)
 
     def interrupt(loss: float) -> None:
         if not nan and ranks.rank == 1 and state.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     try:
-        train_epoch(state, batches, config, interrupt)
+        train_epoch(state, interrupt)
     except (FloatingPointError, KeyboardInterrupt) as error:
         ranks.interrupted = False
         return [type(error).__name__, str(error), state.step]
     return ["nothing", "", state.step]
 
 
+def resume_elsewhere(folder: Path, ranks: Ranks) -> str:
+    """Resume where the second process does not see what the first sees."""
+    there = folder / ("begun" if ranks.first else "nowhere")
+    try:
+        fit_plain(folder, ranks, folder=there, resume=True)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def run_three(folder: Path) -> None:
+    """Run what ends well with three processes."""
+    with join(torch.device("cpu")) as ranks:
+        keep(folder, "three", fit_plain(folder, ranks), ranks)
+        resumed = fit_plain(folder, ranks, folder=folder / "resumed-3", resume=True)
+        keep(folder, "resumed by three", resumed, ranks)
+
+
 def run_command(fault: str, *arguments: str) -> int:
-    """Run the command line on 600 digits, with a fault in step 8 of rank 1 (in the second epoch).
+    """Run the command line with a fault in the second epoch of rank 1."""
 
-    `arguments` may hold several commands with "then" between them.
-    """
-    digits = mnist.load_mnist().train.subset(np.arange(5_600))
-    patch = pytest.MonkeyPatch()
-    patch.setattr(mnist, "load_mnist", lambda: MNIST(digits, digits))
-    done = [0]
+    def fail() -> None:
+        match fault:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "raise":
+                raise OSError("No space left on device.")
+            case "hang":
+                time.sleep(HANGING)
 
-    def step(*given: Any) -> tuple[Tensor, Tensor]:
-        done[0] += 1
-        if done[0] == 8 and os.environ["RANK"] == "1":
-            match fault:
-                case "kill":
-                    os.kill(os.getpid(), signal.SIGKILL)
-                case "raise":
-                    raise OSError("No space left on device.")
-                case "hang":
-                    time.sleep(100)
-        return train_step(*given)
-
-    patch.setattr(loop, "train_step", step)
     if fault == "hang":
-        patch.setattr(distributed, "join", partial(join, timeout=timedelta(seconds=4)))
-    commands = " ".join(arguments).split(" then ")
-    return max(cli.main(command.split()) for command in commands)
+        processes.join = partial(join, timeout=timedelta(seconds=10))  # type: ignore[assignment]
+    with at_step(STEPS // 2 + 3, fail if os.environ["RANK"] == "1" else lambda: None):
+        return cli.main(arguments)
 
 
 def main() -> int:
     torch.set_num_threads(1)
     kind, *arguments = sys.argv[1:]
-    if kind == "all":
-        run_all(Path(arguments[0]))
+    if kind in ("two", "three"):
+        (run_two if kind == "two" else run_three)(Path(arguments[0]))
         return 0
     return run_command(kind, *arguments)
 
@@ -164,8 +231,10 @@ def main() -> int:
 # --- The tests -----------------------------------------------------------------------------------
 
 
-# Five steps an epoch; the network has batch norm.
-SHORT = ("train", "--model=small_cnn", "--epochs=2", "--device=cpu", "--json")
+# Of `own.npz`, 8 steps an epoch; the network has batch norm.
+COMMAND = ("train", "--device=cpu", "--preset=standard", "--model=linear", "--json")
+SHORT = ("--model=small_cnn", "--epochs=2")
+OWN = 1_100
 
 
 @dataclass(frozen=True)
@@ -175,24 +244,33 @@ class Launched:
     status: int
     out: list[str]
     err: list[str]
-    seconds: float
+    report: str  # torchrun's own
 
 
-def launch(folder: Path, *command: object) -> Launched:
+def launch(folder: Path, *command: object, processes: int = 2) -> Launched:
     logs = folder / f"logs-{time.monotonic_ns()}"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    started = time.monotonic()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += [f"--nproc_per_node={processes}", "--redirects=3", "--log-dir", str(logs)]
     ended = subprocess.run(
-        [*launcher, "--log-dir", str(logs), "--redirects=3", *map(str, command)],
+        [*launcher, *map(str, command)],
         capture_output=True,
-        timeout=3 * BOUND,
+        text=True,
+        timeout=2 * HANGING,
         check=False,
     )
     out, err = (
         [path.read_text(encoding="utf-8") for path in sorted(logs.rglob(f"*/{name}.log"))]
         for name in ("stdout", "stderr")
     )
-    return Launched(ended.returncode, out, err, time.monotonic() - started)
+    return Launched(ended.returncode, out, err, ended.stderr)
+
+
+def sentences(launched: Launched) -> list[str]:
+    """Return the lines of all processes but for the bar, which rewrites its own."""
+    # A bar counts steps a second, or seconds a step where they are slow; at its start it has none.
+    bar = re.compile(r"(it/s|s/it|\?it)")
+    lines = [line for text in launched.err for line in text.splitlines()]
+    return [line for line in lines if line and not bar.search(line)]
 
 
 @pytest.fixture(scope="module")
@@ -200,14 +278,33 @@ def sets(small_sets: Sets) -> Sets:
     return small_sets[0].subset(np.arange(TRAIN)), small_sets[1].subset(np.arange(200))
 
 
-@pytest.fixture(scope="module")
-def ended_well(sets: Sets, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ended_well")
+def save_sets(folder: Path, sets: Sets, mnist: DigitSet) -> None:
     for part, digits in zip(("train", "validation"), sets, strict=True):
         save_npz(folder / f"{part}.npz", digits)
-    launched = launch(folder, __file__, "all", folder)
-    assert launched.status == 0, launched.err[0] + launched.err[1]
-    return folder
+    save_npz(folder / "own.npz", mnist.subset(np.arange(OWN)))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What ran to its end with two processes, and the folder that they left things in."""
+
+    folder: Path
+    launched: Launched
+
+
+@pytest.fixture(scope="module")
+def two(sets: Sets, mnist: MNIST, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    folder = tmp_path_factory.mktemp("two")
+    save_sets(folder, sets, mnist.train)
+    launched = launch(folder, __file__, "two", folder)
+    assert launched.status == 0, launched.err
+    return Ended(folder, launched)
+
+
+@pytest.fixture(scope="module")
+def one(sets: Sets) -> FitResult:
+    options: dict[str, Any] = {"device": "cpu", "progress": False}
+    return fit(NETWORK, *sets, PLAIN, arguments=ARGUMENTS, **options)
 
 
 def weights(folder: Path, name: str, rank: int) -> dict[str, Tensor]:
@@ -230,6 +327,15 @@ def flat(reports: Any) -> list[float]:
         for part in ("train", "validation")
         for key in ("loss", "accuracy", "count")
     ]
+
+
+def assert_as_one(folder: Path, name: str, ranks: int, one: FitResult) -> None:
+    """Check that every process ended with what one alone ends with, within rounding."""
+    for rank in range(ranks):
+        expected = flat([asdict(report) for report in one.reports])
+        assert np.allclose(flat(noted(folder, name, rank)), expected, rtol=0, atol=1e-5)
+        found = weights(folder, name, rank)
+        assert largest_difference(found, one.model.state_dict()) < 1e-5
 
 
 class TestPieces:
@@ -271,70 +377,150 @@ class TestPieces:
                 # Some products round otherwise for another number of images.
                 assert torch.allclose(images, one[0], atol=1e-3)
 
+    @pytest.mark.parametrize("size", [2, 3, 5])
+    def test_means_so_weighed_are_the_mean_of_all(self, size: int) -> None:
+        numbers = np.random.default_rng(0).normal(size=43)
+        ranks = [Ranks(rank, size) for rank in range(size)]
+        means = [
+            numbers[one.piece_of(43)].mean() * one.weigh(len(numbers[one.piece_of(43)]), 43)
+            for one in ranks
+        ]
+        assert np.mean(means) == pytest.approx(numbers.mean())
 
+
+@pytest.mark.processes
 class TestTwoProcesses:
-    def test_give_what_one_gives_within_rounding(self, ended_well: Path, sets: Sets) -> None:
-        name, arguments = NETWORK
-        one = fit(name, *sets, PLAIN, arguments=arguments, device="cpu", progress=False)
-        for rank in (0, 1):
-            reports = noted(ended_well, "plain", rank)
-            expected = flat([asdict(report) for report in one.reports])
-            assert np.allclose(flat(reports), expected, rtol=0, atol=1e-5)
-            found = weights(ended_well, "plain", rank)
-            assert largest_difference(found, one.model.state_dict()) < 1e-5
+    def test_give_what_one_gives_within_rounding(self, two: Ended, one: FitResult) -> None:
+        assert_as_one(two.folder, "plain", 2, one)
         # Enough happened for a fault to show.
-        start = build_model(name, seed=PLAIN.seed, **arguments).state_dict()
+        start = build_model(NETWORK, seed=PLAIN.seed, **ARGUMENTS).state_dict()
         assert largest_difference(one.model.state_dict(), start) > 0.01
 
-    def test_end_with_the_same_network_also_with_batch_norm(self, ended_well: Path) -> None:
-        ours, theirs = (weights(ended_well, "norm", rank) for rank in (0, 1))
+    def test_end_with_the_same_network_also_with_batch_norm(self, two: Ended) -> None:
+        ours, theirs = (weights(two.folder, "norm", rank) for rank in (0, 1))
         assert largest_difference(ours, theirs) == 0
-        first, second = (flat(noted(ended_well, "norm", rank)) for rank in (0, 1))
+        first, second = (flat(noted(two.folder, "norm", rank)) for rank in (0, 1))
         assert first == second
         assert np.isfinite(first).all()
 
-    def test_leave_writing_to_the_first(self, ended_well: Path) -> None:
-        assert noted(ended_well, "written", 0) != []
-        assert noted(ended_well, "written", 1) == []
+    def test_leave_writing_to_the_first(self, two: Ended) -> None:
+        assert noted(two.folder, "written", 0) != []
+        assert noted(two.folder, "written", 1) == []
 
-    def test_stop_together_at_a_loss_that_is_not_finite(self, ended_well: Path) -> None:
-        (first, _), (second, _) = (noted(ended_well, "stops", rank) for rank in (0, 1))
+    def test_stop_together_at_a_loss_that_is_not_finite(self, two: Ended) -> None:
+        (first, _), (second, _) = (noted(two.folder, "stops", rank) for rank in (0, 1))
         assert first == second
         kind, sentence, steps = first
-        assert (kind, steps) == ("FloatingPointError", 0)
+        assert (kind, steps) == ("FloatingPointError", 1)
         assert "the images of this batch hold values that are not finite" in sentence
 
-    def test_stop_together_at_ctrl_c(self, ended_well: Path) -> None:
-        (_, first), (_, second) = (noted(ended_well, "stops", rank) for rank in (0, 1))
-        assert first == second == ["KeyboardInterrupt", "", 3]
+    def test_stop_together_at_ctrl_c(self, two: Ended) -> None:
+        (_, first), (_, second) = (noted(two.folder, "stops", rank) for rank in (0, 1))
+        # It comes when a step is over, and is shared with what all do next: the step after it.
+        assert first == second == ["KeyboardInterrupt", "", 4]
+
+    def test_go_on_exactly(self, two: Ended) -> None:
+        for rank in (0, 1):
+            found, expected = (weights(two.folder, name, rank) for name in ("resumed", "plain"))
+            assert largest_difference(found, expected) == 0
+        assert not list((two.folder / "resumed-2").glob(f"{RESUME}*"))
+
+    def test_do_not_go_on_where_they_find_different_runs(self, two: Ended) -> None:
+        said = noted(two.folder, "differs", 0)
+        assert said.startswith("The processes do not find the same run to resume")
+        assert said == noted(two.folder, "differs", 1)
+
+    def test_what_they_began_one_finishes(self, two: Ended, sets: Sets, one: FitResult) -> None:
+        folder = two.folder / "resumed-1"
+        assert (folder / f"{RESUME}.json").exists()
+        result = fit_plain(two.folder, ALONE, folder=folder, resume=True, device="cpu")
+        assert result.reports[0].seconds != one.reports[0].seconds  # it was not done anew
+        expected = one.model.state_dict()
+        assert largest_difference(result.model.state_dict(), expected) < 1e-5
+
+    def test_of_the_command_line_one_speaks_and_writes(self, two: Ended, mnist: MNIST) -> None:
+        assert two.launched.out[1] == ""
+        records = [
+            json.loads(line) for line in two.launched.out[0].splitlines() if line.startswith("{")
+        ]
+        assert [record["device"] for record in records] == ["cpu", "cpu"]
+        digits = mnist.train.subset(np.arange(OWN))
+        recipe = replace(PRESETS["standard"].config, epochs=1)
+        train, validation = splits.split(digits, seed=0, validation=OWN // 10)
+        alone = fit("linear", train, validation, recipe, device="cpu", progress=False)
+        found = records[0]["validation_accuracy"]
+        assert found == pytest.approx(alone.best.validation.accuracy, abs=0.02)
+        model, _ = load_checkpoint(two.folder / "standard")
+        assert largest_difference(model.state_dict(), alone.model.state_dict()) < 1e-3
+
+    def test_of_the_command_line_all_stop_at_ctrl_c_and_one_says_so(self, two: Ended) -> None:
+        assert noted(two.folder, "statuses", 0) == noted(two.folder, "statuses", 1) == [0, 130]
+        # torch too has a word to say about gradients of so narrow a network.
+        (said,) = (line for line in sentences(two.launched) if line.startswith("Stopped"))
+        assert said.startswith(f"Stopped: {two.folder / 'stopped'} holds a usable checkpoint; ")
+        assert load_checkpoint(two.folder / "stopped")[1].training["epoch"] == 1
 
 
-class TestCommandLine:
-    def test_one_process_speaks_and_writes(self, tmp_path: Path, mnist: MNIST) -> None:
-        options = ("--preset=standard", "--model=linear", "--epochs=1", "--device=cpu", "--json")
-        launched = launch(tmp_path, "-m", "mnist_lab", "train", *options, f"--out={tmp_path / 'r'}")
-        assert launched.status == 0, launched.err
-        assert (launched.out[1], launched.err[1]) == ("", "")
-        record = json.loads(launched.out[0].splitlines()[-1])
-        assert launched.out[0].count("{") == 1
-        assert sentences(launched) == []
-        recipe = PRESETS["standard"]
-        train, validation = splits.split(mnist.train, seed=0)
-        one = fit(
-            "linear",
-            recipe.prepare(train),
-            validation,
-            replace(recipe.config, epochs=1),
-            device="cpu",
-            progress=False,
+@pytest.mark.processes
+def test_three_processes_give_what_one_gives_and_finish_what_two_began(
+    two: Ended, one: FitResult
+) -> None:
+    launched = launch(two.folder, __file__, "three", two.folder, processes=3)
+    assert launched.status == 0, launched.err
+    for name in ("three", "resumed by three"):
+        assert_as_one(two.folder, name, 3, one)
+    first, second, third = (weights(two.folder, "resumed by three", rank) for rank in range(3))
+    assert largest_difference(first, second) == largest_difference(first, third) == 0
+
+
+LOST = "mnist_lab train: Process 0 of 0 to 1 cannot go on with the others; if one of them says why "
+
+
+@pytest.mark.processes
+class TestOneProcessFails:
+    """One ends, and so do the others; what was saved before can be resumed."""
+
+    def test_it_is_killed(self, two: Ended, tmp_path: Path) -> None:
+        own = f"--data={two.folder / 'own.npz'}"
+        folder = tmp_path / "killed"
+        killed = launch(tmp_path, __file__, "kill", *COMMAND, *SHORT, own, f"--out={folder}")
+        assert killed.status != 0
+        assert killed.out == ["", ""]
+        assert "SIGKILL" in killed.report
+        # torchrun may stop the other before it says a word.
+        assert all(said.startswith(LOST) for said in sentences(killed))
+
+        resumed = launch(
+            tmp_path, "-m", "mnist_lab", *COMMAND, *SHORT, own, f"--out={folder}", "--resume"
         )
-        assert record["validation_accuracy"] == pytest.approx(
-            one.best.validation.accuracy, abs=2e-3
-        )
-        assert record["device"] == "cpu"
-        model, _ = load_checkpoint(tmp_path / "r")
-        assert largest_difference(model.state_dict(), one.model.state_dict()) < 0.02
+        assert resumed.status == 0, resumed.err
+        assert (sentences(resumed), resumed.out[1]) == ([], "")
+        record = json.loads(resumed.out[0].splitlines()[-1])
+        found, expected = (load_checkpoint(place) for place in (folder, two.folder / "whole"))
+        assert largest_difference(found[0].state_dict(), expected[0].state_dict()) == 0
+        assert found[1] == expected[1]
+        assert record["validation_accuracy"] == found[1].training["validation_accuracy"]
 
+    def test_it_cannot_go_on(self, two: Ended, tmp_path: Path) -> None:
+        own = f"--data={two.folder / 'own.npz'}"
+        failed = launch(tmp_path, __file__, "raise", *COMMAND, *SHORT, own, f"--out={tmp_path}")
+        assert failed.status != 0
+        said = sentences(failed)
+        assert "mnist_lab train: No space left on device." in said
+        assert all(line.startswith(LOST) for line in said if "No space left" not in line)
+        assert "Traceback" not in failed.err[0] + failed.err[1]
+        assert load_checkpoint(tmp_path)  # of the epoch before
+
+    def test_it_hangs(self, two: Ended, tmp_path: Path) -> None:
+        own = f"--data={two.folder / 'own.npz'}"
+        hung = launch(tmp_path, __file__, "hang", *COMMAND, *SHORT, own, f"--out={tmp_path}")
+        assert hung.status != 0
+        # Where the machine is so busy that they do not even meet in time, both say so.
+        assert any(said.startswith(LOST) for said in sentences(hung))
+        assert "Traceback" not in hung.err[0] + hung.err[1]
+
+
+class TestVoice:
     @pytest.mark.parametrize("rank", [0, 1])
     @pytest.mark.parametrize(
         ("arguments", "status"),
@@ -342,6 +528,7 @@ class TestCommandLine:
             (["--help"], 0),
             (["train", "--preset", "slow"], 2),
             (["evaluate", "nowhere"], 2),
+            (["finetune", "nowhere", "--data", "mnist"], 2),
             (["train", "--device", "mps"], 2),
         ],
     )
@@ -368,89 +555,102 @@ class TestCommandLine:
             assert found in (0, status)
             assert (shown.out, shown.err) == ("", "")
 
-    def test_after_a_kill_ends_and_resumes_exactly(self, tmp_path: Path) -> None:
-        command = (__file__, "kill", *SHORT)
-        killed = launch(tmp_path, *command, f"--out={tmp_path / 'r'}")
-        assert killed.status != 0
-        assert killed.seconds < BOUND
-        assert sentences(killed) == [
-            "mnist_lab train: Another process of this run ended without a word (was it killed, or "
-            "short of memory?), and the others cannot go on without it; what was saved after the "
-            "last whole epoch can be resumed."
-        ]
-        command = (__file__, "none", *command[2:])
-        both = [*command, "--resume", f"--out={tmp_path / 'r'}"]
-        both += ["then", *command[2:], f"--out={tmp_path / 'whole'}"]
-        resumed = launch(tmp_path, *both)
-        assert resumed.status == 0, resumed.err
-        found, expected = (load_checkpoint(tmp_path / name) for name in ("r", "whole"))
-        assert largest_difference(found[0].state_dict(), expected[0].state_dict()) == 0
-        assert found[1] == expected[1]
-
+    @pytest.mark.parametrize("rank", [0, 1])
     @pytest.mark.parametrize(
-        ("fault", "sentence"),
+        ("error", "by_all"),
         [
-            ("raise", "No space left on device."),
-            ("hang", "Another process of this run did not answer for 4 s, and the others cannot"),
+            (ValueError("epochs cannot be 0."), False),
+            (FloatingPointError("The loss is nan."), False),
+            (OSError("No space left."), True),
+            (LostProcessError("Process 1 cannot go on."), True),
         ],
     )
-    def test_a_process_that_fails_is_one_sentence(
-        self, fault: str, sentence: str, tmp_path: Path
+    def test_what_all_meet_the_first_says_and_what_one_meets_that_one(
+        self,
+        error: Exception,
+        by_all: bool,
+        rank: int,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        launched = launch(tmp_path, __file__, fault, *SHORT, f"--out={tmp_path}")
-        assert launched.status != 0
-        assert launched.seconds < BOUND
-        (said,) = sentences(launched)
-        assert said.startswith(f"mnist_lab train: {sentence}")
-        assert load_checkpoint(tmp_path)  # of the epoch before
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+        monkeypatch.setenv("RANK", str(rank))
+
+        def fail(arguments: Any) -> int:
+            raise error
+
+        monkeypatch.setattr(cli, "_train", fail)
+        assert cli.main(["train"]) == 2
+        said = f"mnist_lab train: {error}\n" if rank == 0 or by_all else ""
+        assert capsys.readouterr() == ("", said)
 
 
-def sentences(launched: Launched) -> list[str]:
-    """Return the lines of all processes but for the bar, which rewrites its own."""
-    assert launched.out[1] == ""
-    lines = [line for text in launched.err for line in text.splitlines()]
-    return [line for line in lines if line and "it/s" not in line and "?it" not in line]
-
-
-class TestFailure:
-    # Each as gloo has said it; which one depends on what the process was waiting for.
-    @pytest.mark.parametrize(
-        ("said", "sentence"),
-        [
-            ("Application timeout caused pair closure", "did not answer for 7 s"),
-            ("[/gloo/transport/tcp/pair.cc:1] Timed out waiting 4000ms", "did not answer for 7 s"),
-            ("[/gloo/transport/tcp/pair.cc:2] Connection closed by peer", "ended without a word"),
-            ("Connection reset by peer", "ended without a word"),
-        ],
-    )
-    def test_the_loss_of_a_process_is_known_by_what_gloo_says(
-        self, said: str, sentence: str
-    ) -> None:
-        lost = distributed._explain_loss_of_a_process(RuntimeError(said), timedelta(seconds=7))
-        assert lost.startswith(f"Another process of this run {sentence}")
-
+class TestJoin:
     def test_on_fewer_gpus_than_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
         with pytest.raises(ValueError, match=r"^There are 2 processes but 1 GPUs here: .*\.$"):
-            distributed._own_device(torch.device("cuda"))
+            processes._own_device(torch.device("cuda"))
         with pytest.raises(ValueError, match=r"^Several processes cannot share mps: .*\.$"):
-            distributed._own_device(torch.device("mps"))
+            processes._own_device(torch.device("mps"))
 
-    def test_an_error_of_ones_own_is_no_lost_process(self) -> None:
-        timeout = timedelta(seconds=4)
-        for error in (ValueError("x"), RuntimeError("shapes do not fit"), OSError("gloomy")):
-            assert distributed._explain_loss_of_a_process(error, timeout) == ""
-        lost = RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:4")
-        assert "ended without a word" in distributed._explain_loss_of_a_process(lost, timeout)
-        late = RuntimeError("[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 4000ms")
-        assert "did not answer for 4 s" in distributed._explain_loss_of_a_process(late, timeout)
+    @pytest.mark.parametrize("error", [ValueError("x"), OSError("gloomy"), Killed()])
+    def test_an_error_of_ones_own_is_no_lost_process(
+        self, error: BaseException, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pretend_two(monkeypatch)
+        with pytest.raises(type(error)) as caught, join(torch.device("cpu")):
+            raise error
+        assert caught.value is error
+
+    def test_an_error_of_torch_is_one_and_is_quoted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pretend_two(monkeypatch)
+        said = "[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:4\nframe #0"
+        with pytest.raises(LostProcessError) as caught, join(torch.device("cpu")):
+            raise RuntimeError(said)
+        sentence = str(caught.value)
+        assert sentence.startswith("Process 1 of 0 to 1 cannot go on with the others; ")
+        assert f"torch said: {said.partition(chr(10))[0]}." in sentence
+        assert "frame" not in sentence
+        assert sentence.endswith("after the last whole epoch can be resumed.")
+
+    def test_ctrl_c_is_shared_and_pressed_twice_is_at_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pretend_two(monkeypatch)
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        with join(torch.device("cpu")) as ranks:
+            signal.raise_signal(signal.SIGINT)
+            assert ranks.interrupted
+            assert signal.getsignal(signal.SIGTERM) is before[1]  # torchrun's, to end us
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
     def test_alone_join_is_nothing_special(self) -> None:
-        before = signal.getsignal(signal.SIGTERM)
+        before = signal.getsignal(signal.SIGINT)
         with join(torch.device("cpu")) as ranks:
             assert (ranks.rank, ranks.size, ranks.device) == (0, 1, torch.device("cpu"))
-            assert signal.getsignal(signal.SIGTERM) is before
+            assert signal.getsignal(signal.SIGINT) is before
+            assert ranks.add_up(1.5, 2) == [1.5, 2]
+            assert ranks.from_first(lambda: [7.0], 1) == [7.0]
+
+
+def pretend_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `join` believe that torchrun started this process as the second of two."""
+    environment = {
+        "TORCHELASTIC_RUN_ID": "x",
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "2",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(processes, "rendezvous", lambda *given, **named: iter([(None, 1, 2)]))
+    monkeypatch.setattr(processes, "PrefixStore", lambda *given: None)
+    monkeypatch.setattr(processes.dist, "init_process_group", lambda *given, **named: None)
+    monkeypatch.setattr(processes.dist, "destroy_process_group", lambda: None)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from .freezing import (
     unfreeze as unfreeze,
 )
 from .heads import (
+    describe_body as describe_body,
     load_pretrained as load_pretrained,
+    name_difference as name_difference,
     replace_head as replace_head,
 )
 from .lora import (

@@ -448,7 +448,7 @@ class TestPretrain:
             FloatingPointError, match=r"^The loss is .* try a tenth of it, or .*\.$"
         ):
             run(sets, replace(CONFIG, learning_rate=1e30), folder=tmp_path)
-        with pytest.raises(FloatingPointError, match=r"^The loss is .* a tenth of it, or .*\.$"):
+
     def test_stops_where_the_last_step_of_all_spoils_the_weights(
         self, sets: Sets, tmp_path: Path
     ) -> None:

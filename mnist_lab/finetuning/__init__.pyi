@@ -7,7 +7,9 @@ from .freezing import freeze_backbone as freeze_backbone
 from .freezing import list_stages as list_stages
 from .freezing import parameters_of as parameters_of
 from .freezing import unfreeze as unfreeze
+from .heads import describe_body as describe_body
 from .heads import load_pretrained as load_pretrained
+from .heads import name_difference as name_difference
 from .heads import replace_head as replace_head
 from .lora import ClassifyThroughLoRA as ClassifyThroughLoRA
 from .lora import LoRALayer as LoRALayer

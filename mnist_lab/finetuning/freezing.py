@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from mnist_lab.finetuning.lora import lora_layers
+from mnist_lab.models.architecture import HEAD
 from mnist_lab.training.loop import switch_to_training
 
 Stages = tuple[tuple[str, ...], ...]
@@ -68,22 +69,31 @@ def count_trainable(model: nn.Module) -> int:
 def list_stages(model: nn.Module) -> Stages:
     """Return the names of the model's parts from input to head, stage by stage.
 
-    A model says so itself in `stages`; otherwise every child that learns something is a stage.
+    A model says so itself in `stages`. Otherwise every child that learns something is a stage, in
+    the order in which they were made, but for the head, which is the last; parameters of the model
+    itself are the first.
     """
     stages = getattr(model, "stages", None)
     if stages is not None:
         named: Stages = tuple(tuple(stage) for stage in stages)
         return named
-    return tuple(
+    own = tuple(name for name, _ in model.named_parameters(recurse=False))
+    children = [
         (name,)
         for name, child in model.named_children()
         if next(child.parameters(), None) is not None
-    )
+    ]
+    children.sort(key=lambda stage: stage == (HEAD,))
+    return ((own,) if own else ()) + tuple(children)
 
 
 def freeze_backbone(model: nn.Module) -> None:
-    """Let the head alone learn: every stage before the last is frozen."""
-    freeze(model, *(name for stage in list_stages(model)[:-1] for name in stage))
+    """Let the head alone learn, the last stage: all else is frozen."""
+    head = [p for name in list_stages(model)[-1] for p in parameters_of(model, name)]
+    learning = [parameter for parameter in head if parameter.requires_grad]
+    freeze(model)
+    for parameter in learning:
+        parameter.requires_grad_(True)
 
 
 class GradualUnfreezing:
@@ -109,7 +119,7 @@ class GradualUnfreezing:
         if any(True for _ in lora_layers(model)):
             raise ValueError(
                 "This model has LoRA layers: their base stays frozen, or its changes would belong "
-                "to another base. Strip or merge them first, or train them alone."
+                "to another base. Strip them first (strip_lora), or train them alone."
             )
         self.model = model
         self.stages = [

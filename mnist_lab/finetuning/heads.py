@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from mnist_lab.models.architecture import HEAD, note_head
+from mnist_lab.models.architecture import HEAD, architecture_of, note_head
 from mnist_lab.models.seeding import drawn_from
 from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint, load_weights
 
@@ -46,13 +48,20 @@ def load_pretrained(model: nn.Module, folder: str | Path, *, head: bool = False)
     Raises
     ------
     CheckpointError
-        If there is no sound checkpoint in `folder`, or it is of another architecture or size.
+        If there is no sound checkpoint in `folder`, or it is of another architecture or size, or
+        built with other arguments, such as another `input_size`; the model is then as it was.
     """
     pretrained, card = load_checkpoint(folder)
     if type(pretrained) is not type(model):
         raise CheckpointError(
             f"{folder} holds a {type(pretrained).__name__} ({card.model}); its weights do not fit "
             f"a {type(model).__name__}."
+        )
+    ours, theirs = describe_body(model), describe_body(pretrained)
+    if ours is not None and ours != theirs:
+        raise CheckpointError(
+            f"{folder} holds another {type(pretrained).__name__} than this one: "
+            f"{name_difference(theirs, ours)}."
         )
     weights = pretrained.state_dict()
     if not head:
@@ -63,3 +72,22 @@ def load_pretrained(model: nn.Module, folder: str | Path, *, head: bool = False)
         }
     load_weights(model, weights, str(folder))
     return card
+
+
+def describe_body(model: nn.Module) -> dict[str, Any] | None:
+    """Return what a network was built as, but for its head; None if nobody knows.
+
+    That tells apart networks whose weights have the same shapes, such as those of another number of
+    attention heads, or that are fed otherwise, such as with larger images.
+    """
+    if architecture_of(model) is None:
+        return None
+    card = ModelCard.of(model, class_names=())  # its arguments, as they come back from JSON
+    return {"model": card.model} | {k: v for k, v in card.arguments.items() if k != "classes"}
+
+
+def name_difference(expected: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> str:
+    """Say in half a sentence how two networks differ that `describe_body` described."""
+    one, other = expected or {}, found or {}
+    name = next((k for k in [*one, *other] if one.get(k) != other.get(k)), "model")
+    return f"its {name} was {one.get(name)!r}, that of this model is {other.get(name)!r}"

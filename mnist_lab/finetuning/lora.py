@@ -23,20 +23,15 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mnist_lab.models.architecture import HEAD, architecture_of
+from mnist_lab.finetuning.heads import describe_body, name_difference
+from mnist_lab.models.architecture import HEAD
 from mnist_lab.models.seeding import seeded_generator
-from mnist_lab.training.checkpoints import (
-    CheckpointError,
-    ModelCard,
-    load_tensors,
-    save_tensors,
-)
+from mnist_lab.training.checkpoints import CheckpointError, load_tensors, save_tensors
 from mnist_lab.training.objectives import Classify
 
 _LORA = "lora"  # what the files of saved changes are called
@@ -78,13 +73,19 @@ class LoRALayer(nn.Module):
                 f"found {rank}."
             )
         self.base = base.requires_grad_(False)
-        self.scale, self.merged = alpha / rank, False
+        self.scale = alpha / rank
+        self._unchanged: Tensor | None = None  # the base's weight, while the change is merged
         bound = 1 / math.sqrt(columns)  # as large as a new layer's weights, which peft takes too
         a = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator)
         # As the base: of a large one in bfloat16, the changes are in bfloat16 too.
         device, kind = base.weight.device, base.weight.dtype
         self.a = nn.Parameter(a.to(device, kind))
         self.b = nn.Parameter(torch.zeros(rows, rank, device=device, dtype=kind))
+
+    @property
+    def merged(self) -> bool:
+        """Whether the change is in the base's weight."""
+        return self._unchanged is not None
 
     def change(self) -> Tensor:
         """Return what is added to the weight, in the weight's shape."""
@@ -103,18 +104,18 @@ class LoRALayer(nn.Module):
 
     def merge(self) -> None:
         """Add the change to the weight; from now on the layer costs what it cost without LoRA."""
-        self._move(1)
+        if self._unchanged is None:
+            # Kept, as a difference of rounded sums would not be the base to the last bit.
+            self._unchanged = self._weight.detach().clone()
+            with torch.no_grad():
+                self._weight.add_(self.change())
 
     def unmerge(self) -> None:
-        """Take the change out of the weight again."""
-        self._move(-1)
-
-    def _move(self, sign: int) -> None:
-        if self.merged == (sign > 0):
-            return
-        with torch.no_grad():
-            self._weight.add_(sign * self.change())
-        self.merged = sign > 0
+        """Give the weight back as it was before the change was merged, to the last bit."""
+        if self._unchanged is not None:
+            with torch.no_grad():
+                self._weight.copy_(self._unchanged)
+            self._unchanged = None
 
 
 def add_lora(
@@ -135,7 +136,7 @@ def add_lora(
     rank : int
         For a layer whose matrix has a smaller side, that side is its rank.
     alpha : float, optional
-        As large as `rank` if not given, so the scale is 1.
+        Above 0; the scale is alpha / rank. As large as `rank` if not given, so the scale is 1.
     names : sequence of str
         Modules, such as "blocks.3", in which layers are adapted, or endings such as
         ``"*_expand_conv"``; all, if not given.
@@ -148,10 +149,13 @@ def add_lora(
     Raises
     ------
     ValueError
-        If the rank is below 1, a name fits no layer, or there are changes already.
+        If the rank or alpha is out of range, a name fits no layer, no layer can be adapted, or
+        there are changes already.
     """
     if rank < 1:
         raise ValueError(f"rank must be 1 or more, found {rank}.")
+    if alpha is not None and not 0 < alpha < math.inf:
+        raise ValueError(f"alpha must be above 0 and finite, found {alpha}.")
     if any(True for _ in lora_layers(model)):
         raise ValueError("The model has LoRA layers already; merge or strip them first.")
     layers = {
@@ -159,6 +163,11 @@ def add_lora(
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear | nn.Conv2d) and not f"{name}.".startswith(_HEAD)
     }
+    if not layers:
+        raise ValueError(
+            f"{type(model).__name__} has no linear or convolution layer besides its head: there is "
+            f"nothing that LoRA could adapt."
+        )
     for wanted in names:
         if not any(_fits(name, wanted) for name in layers):
             raise ValueError(f"No linear or convolution layer is called {wanted!r} or lies in it.")
@@ -212,13 +221,15 @@ def merge_lora(model: nn.Module) -> None:
 
 
 def unmerge_lora(model: nn.Module) -> None:
-    """Take every change out of its weight again, to about the last digit of a float32."""
+    """Take every change out of its weight again: the base is what it was, to the last bit."""
     for _, layer in lora_layers(model):
         layer.unmerge()
 
 
 def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
     """Return a copy with plain layers, for `save_checkpoint` or to be used without this module.
+
+    All of the copy may learn, as in a model that a checkpoint holds.
 
     Parameters
     ----------
@@ -229,7 +240,7 @@ def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
     for name, layer in list(lora_layers(plain)):
         layer.merge() if keep_changes else layer.unmerge()
         _put(plain, name, layer.base)
-    return plain
+    return plain.requires_grad_(True)
 
 
 class ClassifyThroughLoRA(Classify):
@@ -288,32 +299,11 @@ def save_lora(folder: str | Path, model: nn.Module, *, head: bool = True) -> Non
     if head:
         tensors |= {k: v for k, v in model.state_dict().items() if k.startswith(_HEAD)}
     record = {
-        "base": _describe_base(model),
+        "base": describe_body(model),
         "base_sha256": base,
         "scales": {name: layer.scale for name, layer in layers.items()},
     }
     save_tensors(folder, _LORA, tensors, record)
-
-
-def _describe_base(model: nn.Module) -> dict[str, Any] | None:
-    """Return what the base was built as, but for its head; nothing if nobody knows."""
-    if architecture_of(model) is None:
-        return None
-    card = ModelCard.of(model, class_names=())
-    return {"model": card.model} | {k: v for k, v in card.arguments.items() if k != "classes"}
-
-
-def _check_base(folder: str | Path, model: nn.Module, recorded: Any) -> None:
-    """Refuse a base that is fed otherwise than the one that the changes were trained on."""
-    found = _describe_base(model)
-    if found == recorded:
-        return
-    ours, theirs = found or {}, recorded if isinstance(recorded, dict) else {}
-    name = next(name for name in [*theirs, *ours, ""] if ours.get(name) != theirs.get(name))
-    raise CheckpointError(
-        f"The changes in {folder} were trained on another base: its {name or 'architecture'} was "
-        f"{theirs.get(name)!r}, that of this {type(model).__name__} is {ours.get(name)!r}."
-    )
 
 
 def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
@@ -327,7 +317,10 @@ def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
     tensors, record = load_tensors(folder, _LORA)
     if any(True for _ in lora_layers(model)):
         raise CheckpointError(f"{folder}: the model has LoRA layers already; load a bare base.")
-    _check_base(folder, model, record.get("base"))
+    body, recorded = describe_body(model), record.get("base")
+    if body != recorded:  # the same weights perhaps, but fed otherwise
+        told = name_difference(recorded if isinstance(recorded, dict) else None, body)
+        raise CheckpointError(f"The changes in {folder} were trained on another base: {told}.")
     found = hash_base(model)
     if found != record.get("base_sha256"):
         raise CheckpointError(

@@ -63,7 +63,8 @@ class MaskedAutoencoder(nn.Module):
     Raises
     ------
     ValueError
-        If the encoder is another network, or the heads do not divide the width.
+        If the encoder is another network, the decoder's sizes are out of range, or the heads do
+        not divide the width.
     """
 
     def __init__(self, encoder: nn.Module, width: int = 32, depth: int = 1, heads: int = 4) -> None:
@@ -73,6 +74,9 @@ class MaskedAutoencoder(nn.Module):
                 f"Masked pretraining takes a VisionTransformer, which can leave patches out; "
                 f"{type(encoder).__name__} cannot."
             )
+        for name, value, least in (("width", width, 1), ("depth", depth, 0)):
+            if value < least:
+                raise ValueError(f"The decoder's {name} cannot be {value}.")
         count, seen_width = encoder.positions.shape
         self.encoder = encoder
         self.encoder.output.requires_grad_(False)
@@ -246,12 +250,7 @@ class GuessHiddenPatches:
 
     def check(self, model: nn.Module, config: TrainConfig, class_names: tuple[str, ...]) -> None:
         """Refuse another model, a share that hides nothing or all, and what wants labels."""
-        if not isinstance(model, MaskedAutoencoder):
-            raise ValueError(
-                f"Hidden patches are guessed by a MaskedAutoencoder (make_autoencoder puts a "
-                f"decoder behind a vit), not by a {type(model).__name__}."
-            )
-        count_hidden(model.patches, self.mask_share)
+        count_hidden(_as_autoencoder(model).patches, self.mask_share)
         plain = TrainConfig()
         for name in ("hardest_share", "upstrokes", "label_smoothing"):
             if getattr(config, name) != getattr(plain, name):
@@ -265,16 +264,17 @@ class GuessHiddenPatches:
     ) -> tuple[Tensor, Tensor]:
         """Return the mean squared error of the hidden patches; nothing is right or wrong."""
         images, _ = batch
-        autoencoder = inside_replica(model)
-        assert isinstance(autoencoder, MaskedAutoencoder)
+        autoencoder = _as_autoencoder(inside_replica(model))
         patches = patchify(images, autoencoder.encoder.patch)
+        if patches.shape[1] != autoencoder.patches:
+            height, width = images.shape[2:]
+            raise ValueError(f"The images must be 28 x 28, found {height} x {width}.")
         kept = draw_kept(autoencoder.patches, self.mask_share, draws).to(images.device)
         loss = masked_loss(model(patches, kept), patches, kept, self.normalised_targets)
         return loss, torch.empty(0, device=images.device)
 
     def score(self, model: nn.Module, batches: Iterable[Batch]) -> Score:
         """Return the mean loss over all images, under masks that are the same at every call."""
-        assert isinstance(model, MaskedAutoencoder)
         generator = seeded_generator(torch.device("cpu"), 0, _MASKS)
         total, count = 0.0, 0
         with eval_mode(model), torch.no_grad():
@@ -287,8 +287,7 @@ class GuessHiddenPatches:
 
     def kept(self, model: nn.Module) -> nn.Module:
         """Return the encoder: the decoder has done its work."""
-        assert isinstance(model, MaskedAutoencoder)
-        return model.encoder
+        return _as_autoencoder(model).encoder
 
     def describe(self) -> dict[str, Any]:
         """Return the method, its settings, and that the head has learnt nothing."""
@@ -300,5 +299,14 @@ class GuessHiddenPatches:
 
     def finish(self, model: nn.Module) -> None:
         """Let the encoder's head learn again, as in a model that was never pretrained."""
-        assert isinstance(model, MaskedAutoencoder)
-        model.encoder.output.requires_grad_(True)
+        _as_autoencoder(model).encoder.output.requires_grad_(True)
+
+
+def _as_autoencoder(model: nn.Module) -> MaskedAutoencoder:
+    """Refuse another model, which has no patches to hide."""
+    if not isinstance(model, MaskedAutoencoder):
+        raise ValueError(
+            f"Hidden patches are guessed by a MaskedAutoencoder (make_autoencoder puts a decoder "
+            f"behind a vit), not by a {type(model).__name__}."
+        )
+    return model

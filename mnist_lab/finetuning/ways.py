@@ -82,9 +82,13 @@ def finetune(
     *,
     way: str = "gradual",
     rehearsal: DigitSet | None = None,
+    origin: dict[str, Any] | None = None,
     **options: Any,
 ) -> FitResult:
     """Fine-tune a trained network on new digits, in place, as `training.fit` trains.
+
+    What was frozen before stays frozen; what the way itself froze may learn again afterwards, but
+    for a base under LoRA. The card tells the way as part of its `origin`.
 
     Parameters
     ----------
@@ -95,9 +99,12 @@ def finetune(
         `FINETUNE` at the way's learning rate, if not given.
     way : {"head", "gradual", "full", "lora"}
     rehearsal : DigitSet, optional
-        Digits of the old task that are trained on among the new, so that it is not forgotten.
+        Digits of the old task that are trained on among the new, so that it is not forgotten. A
+        test part is refused.
+    origin : dict, optional
+        What else the card is to tell of where the model comes from.
     **options
-        For `fit`: folder, resume, device, origin, progress.
+        For `fit`: folder, resume, device, progress.
 
     Raises
     ------
@@ -106,14 +113,26 @@ def finetune(
     """
     if config is None:
         config = replace(FINETUNE, learning_rate=WAYS.get(way, FINETUNE.learning_rate))
-    start = start_way(model, way, config.seed)
     if rehearsal is not None:
         digits = _put_together(digits, rehearsal)
-    return fit(start.model, digits, validation, config, **start.options, **options)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    start = start_way(model, way, config.seed)
+    # Another way is another run, which `resume` must not go on with.
+    origin = {"way": way, **(origin or {})}
+    try:
+        return fit(
+            start.model, digits, validation, config, origin=origin, **start.options, **options
+        )
+    finally:
+        if way != "lora":  # else a later run, with another way, would train the head alone
+            for parameter in learning:
+                parameter.requires_grad_(True)
 
 
 def _put_together(new: DigitSet, old: DigitSet) -> DigitSet:
-    """Return both as one set; their classes are the same."""
+    """Return both as one set; their classes are the same, and neither is a test part."""
+    if old.part == "test":
+        raise ValueError("What is rehearsed is a test part: nothing is learnt from it.")
     if new.class_names != old.class_names:
         raise ValueError("What is rehearsed has other classes than the new digits.")
     if new.images.shape[1:] != old.images.shape[1:]:

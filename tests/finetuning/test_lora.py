@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.finetuning.heads import replace_head
 from mnist_lab.finetuning.lora import (
     LoRALayer,
     add_lora,
-    fingerprint,
+    hash_base,
     load_lora,
     lora_layers,
     lora_parameters,
@@ -24,12 +27,9 @@ from mnist_lab.finetuning.lora import (
     strip_lora,
     unmerge_lora,
 )
-from mnist_lab.models.backbones import load_backbone
-from mnist_lab.models.registry import build_model
-from mnist_lab.training.batches import Batches
+from mnist_lab.models.registry import MODELS, build_model, load_backbone
 from mnist_lab.training.checkpoints import (
     CheckpointError,
-    ModelCard,
     load_checkpoint,
     load_tensors,
     save_checkpoint,
@@ -37,6 +37,8 @@ from mnist_lab.training.checkpoints import (
 )
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training, train_epoch
+from tests.finetuning.comparing import changed as moved_in
+from tests.finetuning.comparing import learning, state_of
 
 Sets = tuple[DigitSet, DigitSet]
 
@@ -49,6 +51,7 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "grouped": (nn.Conv2d(4, 6, 3, groups=2), (3, 4, 9, 9)),
     "depthwise": (nn.Conv2d(4, 4, 3, groups=4, bias=False), (3, 4, 9, 9)),
 }
+NOTHING_TO_ADAPT = ("linear", "lstm")  # besides the head
 each_layer = pytest.mark.parametrize("kind", LAYERS)
 
 
@@ -69,11 +72,10 @@ def changed(base: nn.Module, rank: int = 2, alpha: float = 3.0) -> LoRALayer:
     return layer
 
 
-def learn(model: nn.Module, digits: DigitSet) -> nn.Module:
+def learn(model: nn.Module, digits: DigitSet, **options: Any) -> nn.Module:
     """Take a few steps."""
-    batches = Batches(digits.subset(np.arange(100)), 20, shuffle=True)
-    config = TrainConfig(epochs=1, learning_rate=0.01, weight_decay=0.1)
-    train_epoch(start_training(model, batches, config), batches, config)
+    config = TrainConfig(epochs=1, batch_size=20, learning_rate=0.01, weight_decay=0.1, **options)
+    train_epoch(start_training(model, digits.subset(np.arange(100)), config))
     return model
 
 
@@ -99,8 +101,7 @@ class TestLayer:
         base, inputs = example(kind)
         layer = changed(base)
         layer(inputs).square().sum().backward()
-        learning = {name for name, p in layer.named_parameters() if p.grad is not None}
-        assert learning == {"a", "b"}
+        assert {name for name, p in layer.named_parameters() if p.grad is not None} == {"a", "b"}
 
     @each_layer
     def test_merging_keeps_the_outputs_and_unmerging_gives_the_base_back(self, kind: str) -> None:
@@ -115,8 +116,8 @@ class TestLayer:
         layer.unmerge()
         layer.unmerge()
         assert isinstance(weight, Tensor)
-        assert torch.allclose(layer.base.weight, weight, atol=1e-5)  # type: ignore[arg-type]
-        assert torch.allclose(layer(inputs), expected, atol=1e-5)
+        assert torch.equal(layer.base.get_parameter("weight"), weight)
+        assert torch.equal(layer(inputs), expected)
 
     def test_the_same_generator_draws_the_same_a_of_a_sensible_size(self) -> None:
         one, two = (LoRALayer(nn.Linear(400, 30), 5, 5, generator()) for _ in range(2))
@@ -171,10 +172,25 @@ class TestModel:
         rows, columns = layer.base.weight.shape  # type: ignore[misc]
         assert sum(p.numel() for p in lora_parameters(model).values()) == 3 * (rows + columns)
 
+    @pytest.mark.parametrize(("alpha", "scale"), [(None, 1.0), (16.0, 0.5), (64.0, 2.0)])
+    def test_the_scale_is_that_of_the_rank_asked_for_whatever_rank_fits(
+        self, alpha: float | None, scale: float
+    ) -> None:
+        model = add_lora(build_model("small_cnn"), rank=32, alpha=alpha)
+        layers = dict(lora_layers(model))
+        assert {name: len(layer.a) for name, layer in layers.items()} == {
+            "conv1": 16, "conv2": 32, "conv3": 32,
+        }  # fmt: skip
+        assert {layer.scale for layer in layers.values()} == {scale}
+        with torch.no_grad():
+            small = layers["conv1"]
+            small.b.normal_(generator=generator())
+            expected = scale * (small.b @ small.a).view(16, 1, 5, 5)
+            assert torch.allclose(small.change(), expected)
+
     def test_the_head_learns_as_a_whole_and_the_rest_not_at_all(self) -> None:
         model = add_lora(build_model("small_cnn"), rank=2)
-        learning = {name for name, p in model.named_parameters() if p.requires_grad}
-        assert learning == {"output.weight", "output.bias", *lora_parameters(model)}
+        assert learning(model) == {"output.weight", "output.bias", *lora_parameters(model)}
         assert [name for name, _ in lora_layers(model)] == ["conv1", "conv2", "conv3"]
 
     def test_training_leaves_the_base_and_its_batch_norms_bit_identical(
@@ -211,10 +227,34 @@ class TestModel:
             assert torch.allclose(model(images), expected, rtol=1e-4, atol=1e-4)
         assert not torch.allclose(bare, expected, atol=1e-3)
 
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_stripped_without_its_changes_it_is_the_base_merged_or_not(self, merged: bool) -> None:
+        base = state_of(build_model("small_cnn", seed=1))
+        model = _spread(add_lora(build_model("small_cnn", seed=1), rank=2))
+        if merged:
+            merge_lora(model)
+        with_changes = state_of(model)
+        assert not moved_in(base, strip_lora(model, keep_changes=False))
+        assert moved_in(base, strip_lora(model)) == {f"conv{i}.weight" for i in (1, 2, 3)}
+        assert not moved_in(with_changes, model), "the model itself stays as it is"
+
+    def test_stripped_all_of_it_may_learn(self) -> None:
+        """As in a model that was loaded: `full` on it must not mean the head alone."""
+        stripped = strip_lora(add_lora(build_model("small_cnn"), rank=2))
+        assert learning(stripped) == {name for name, _ in stripped.named_parameters()}
+
     def test_stripped_it_is_an_ordinary_checkpoint(self, tmp_path: Path) -> None:
-        model = add_lora(build_model("small_cnn"), rank=2)
-        save_checkpoint(tmp_path, strip_lora(model), ModelCard("small_cnn"))
-        load_checkpoint(tmp_path)
+        model = _spread(add_lora(build_model("small_cnn", width=8), rank=2)).eval()
+        save_checkpoint(tmp_path, strip_lora(model))
+        loaded, card = load_checkpoint(tmp_path)
+        assert (card.model, card.arguments["width"]) == ("small_cnn", 8)
+        images = torch.randn(3, 1, 28, 28, generator=generator())
+        assert torch.allclose(loaded(images), model(images), atol=1e-5)
+
+    def test_with_its_changes_it_is_no_ordinary_checkpoint(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match=r"LoRALayer.*adapters: save_lora, or strip"):
+            save_checkpoint(tmp_path, add_lora(build_model("small_cnn"), rank=2))
+        assert not list(tmp_path.iterdir())
 
     def test_names_choose_modules_and_endings(self) -> None:
         model = add_lora(build_model("vit"), names=["blocks.0", "*.expand"])
@@ -227,6 +267,8 @@ class TestModel:
         ("arguments", "says"),
         [
             ({"rank": 0}, "rank must be 1 or more, found 0"),
+            ({"alpha": 0}, "alpha must be above 0 and finite, found 0"),
+            ({"alpha": float("nan")}, "alpha must be above 0 and finite, found nan"),
             ({"names": ["conv9"]}, "called 'conv9'"),
             ({"names": ["norm1"]}, "called 'norm1'"),
         ],
@@ -245,6 +287,21 @@ class TestModel:
         with pytest.raises(ValueError, match="LoRA layers already"):
             add_lora(model)
 
+    @pytest.mark.parametrize("name", NOTHING_TO_ADAPT)
+    def test_nothing_to_adapt_is_one_sentence(self, name: str) -> None:
+        model = build_model(name)
+        with pytest.raises(ValueError, match="no linear or convolution layer besides its head"):
+            add_lora(model)
+        assert learning(model) == {name for name, _ in model.named_parameters()}
+
+
+def _spread(model: nn.Module) -> nn.Module:
+    """Give every change some size, as training does."""
+    with torch.no_grad():
+        for _, layer in lora_layers(model):
+            layer.b.normal_(std=0.05, generator=generator())
+    return model
+
 
 class TestCheckpoints:
     @pytest.fixture
@@ -254,10 +311,18 @@ class TestCheckpoints:
     def test_comes_back_onto_the_same_base(self, trained: nn.Module, tmp_path: Path) -> None:
         save_lora(tmp_path, trained)
         model = load_lora(tmp_path, build_model("small_cnn", seed=1)).eval()
+        assert not moved_in(state_of(trained), model)
+        model.to(memory_format=torch.channels_last)  # as training has laid the other's weights
         images = torch.randn(3, 1, 28, 28, generator=generator())
         assert torch.equal(model(images), trained(images))
-        learning = {name for name, p in model.named_parameters() if p.requires_grad}
-        assert learning == {"output.weight", "output.bias", *lora_parameters(model)}
+        assert learning(model) == {"output.weight", "output.bias", *lora_parameters(model)}
+
+    def test_another_alpha_comes_back_too(self, tmp_path: Path) -> None:
+        model = _spread(add_lora(build_model("small_cnn", seed=1), rank=32, alpha=7)).eval()
+        save_lora(tmp_path, model)
+        images = torch.randn(3, 1, 28, 28, generator=generator())
+        found = load_lora(tmp_path, build_model("small_cnn", seed=1)).eval()
+        assert torch.allclose(found(images), model(images), rtol=1e-6, atol=1e-6)
 
     def test_holds_the_changes_and_the_head_if_asked_and_nothing_else(
         self, trained: nn.Module, tmp_path: Path
@@ -284,11 +349,11 @@ class TestCheckpoints:
         model = build_model("small_cnn", seed=1)
         with torch.no_grad():
             model.state_dict()[part].view(-1)[0] += 1e-6
-        before = fingerprint(model)
+        before = hash_base(model)
         with pytest.raises(CheckpointError, match="another base") as caught:
             load_lora(tmp_path, model)
         assert "\n" not in str(caught.value)
-        assert fingerprint(model) == before
+        assert hash_base(model) == before
         assert not list(lora_layers(model))
         assert all(p.requires_grad for p in model.parameters())
 
@@ -318,7 +383,7 @@ class TestCheckpoints:
         save_lora(tmp_path, trained)
         tensors, record = load_tensors(tmp_path, "lora")
         spoil(tensors, record)
-        record = {key: record[key] for key in ("base_sha256", "scales") if key in record}
+        record = {key: record[key] for key in ("base", "base_sha256", "scales") if key in record}
         save_tensors(tmp_path, "lora", tensors, record)
         model = build_model("small_cnn", seed=1)
         with pytest.raises(CheckpointError, match="describes no changes"):
@@ -338,6 +403,147 @@ class TestCheckpoints:
         with pytest.raises(ValueError, match="unmerge_lora first"):
             save_lora(tmp_path, trained)
 
-    def test_the_fingerprint_is_that_of_the_bare_base(self, trained: nn.Module) -> None:
-        assert fingerprint(trained) == fingerprint(build_model("small_cnn", seed=1))
-        assert fingerprint(trained) != fingerprint(build_model("small_cnn", seed=2))
+    def test_unmerged_as_the_sentence_advises_they_fit_their_base(
+        self, trained: nn.Module, tmp_path: Path
+    ) -> None:
+        merge_lora(trained)
+        unmerge_lora(trained)
+        save_lora(tmp_path, trained)
+        model = load_lora(tmp_path, build_model("small_cnn", seed=1)).eval()
+        assert not moved_in(state_of(trained), model)
+        model.to(memory_format=torch.channels_last)  # as training has laid the other's weights
+        images = torch.randn(3, 1, 28, 28, generator=generator())
+        assert torch.equal(model(images), trained(images))
+
+    def test_the_hash_is_that_of_the_bare_base(self, trained: nn.Module) -> None:
+        assert hash_base(trained) == hash_base(build_model("small_cnn", seed=1))
+        assert hash_base(trained) != hash_base(build_model("small_cnn", seed=2))
+
+    def test_the_hash_does_not_depend_on_the_head_or_on_where_numbers_lie(self) -> None:
+        one, other = (build_model("small_cnn", seed=1) for _ in range(2))
+        with torch.no_grad():
+            other.get_parameter("output.weight").zero_()
+        other.to(memory_format=torch.channels_last)
+        assert hash_base(one) == hash_base(other)
+
+
+# --- What the base is fed with is part of it -----------------------------------------------------
+
+# Another value for every argument of every network: a new argument fails until it is given one.
+OTHER: dict[str, Any] = {
+    "corrected": True,
+    "dark_ink": False,
+    "depth": 3,
+    "dropout": 0.5,
+    "expansion": 3,
+    "heads": 2,
+    "hidden": 128,
+    "input_size": 32,
+    "norm": False,
+    "normalisation": Normalisation(0.5, 0.5),
+    "patch": 4,
+    "residual": False,
+    "width": 24,
+}
+
+
+def _arguments() -> list[tuple[str, str]]:
+    """Return every argument, but for the head's, of every network that has layers to adapt."""
+    return [
+        (name, argument)
+        for name, builder in MODELS.items()
+        if name not in NOTHING_TO_ADAPT
+        for argument in inspect.signature(builder).parameters
+        if argument != "classes"
+    ]
+
+
+class TestAnotherBase:
+    @pytest.mark.parametrize(("name", "argument"), _arguments())
+    def test_one_that_was_built_otherwise_is_refused(
+        self, name: str, argument: str, tmp_path: Path
+    ) -> None:
+        """Also where the weights are the same to the last bit, and only what goes in differs."""
+        save_lora(tmp_path, add_lora(build_model(name, seed=1), rank=1))
+        model = build_model(name, seed=1, **{argument: OTHER[argument]})
+        before = state_of(model)
+        says = rf"^The changes in .* were trained on another base: its {argument} was .* is .*\.$"
+        with pytest.raises(CheckpointError, match=says):
+            load_lora(tmp_path, model)
+        assert not moved_in(before, model)
+        assert learning(model) == {name for name, _ in model.named_parameters()}
+        load_lora(tmp_path, build_model(name, seed=1))
+
+    @pytest.mark.parametrize("argument", ["input_size", "dark_ink", "normalisation"])
+    def test_the_hash_alone_would_not_tell(self, argument: str) -> None:
+        one = build_model("efficientnet_lite0", seed=1)
+        other = build_model("efficientnet_lite0", seed=1, **{argument: OTHER[argument]})
+        assert hash_base(one) == hash_base(other)
+
+    def test_another_network_of_the_same_shapes_is_refused(self, tmp_path: Path) -> None:
+        save_lora(tmp_path, add_lora(build_model("vit", seed=1), rank=1))
+        with pytest.raises(CheckpointError, match=r"its model was 'vit', that .* is 'small_cnn'"):
+            load_lora(tmp_path, build_model("small_cnn", seed=1))
+
+    def test_a_head_of_another_size_is_no_other_base(self, tmp_path: Path) -> None:
+        save_lora(tmp_path, add_lora(build_model("small_cnn", seed=1), rank=1), head=False)
+        body = build_model("small_cnn", seed=1)
+        load_lora(tmp_path, replace_head(body, 3, seed=0))
+
+    def test_of_a_network_that_is_registered_nowhere_the_hash_decides(self, tmp_path: Path) -> None:
+        base = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        save_lora(tmp_path, add_lora(copy.deepcopy(base), rank=1))
+        load_lora(tmp_path, copy.deepcopy(base))
+        with torch.no_grad():
+            base[1].bias.add_(1)
+        with pytest.raises(CheckpointError, match="SHA-256"):
+            load_lora(tmp_path, base)
+
+
+# --- Bases in bfloat16, as every large one is ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "vit", "article_000"])
+class TestBfloat16:
+    def model(self, name: str) -> nn.Module:
+        return build_model(name, seed=1).to(torch.bfloat16).eval()
+
+    def images(self) -> Tensor:
+        return torch.randn(3, 1, 28, 28, generator=generator()).to(torch.bfloat16)
+
+    def test_the_changes_are_in_bfloat16_too_and_begin_as_nothing(self, name: str) -> None:
+        expected = self.model(name)(self.images())
+        model = add_lora(self.model(name), rank=2)
+        assert {p.dtype for p in lora_parameters(model).values()} == {torch.bfloat16}
+        assert torch.equal(model(self.images()), expected)
+        assert expected.dtype == torch.bfloat16
+
+    def test_a_step_moves_the_changes_and_nothing_of_the_base(
+        self, name: str, small_sets: Sets
+    ) -> None:
+        model = add_lora(self.model(name), rank=2)
+        base = state_of(strip_lora(model, keep_changes=False))
+        before = state_of(model)
+        learn(model, small_sets[0], precision="bfloat16")
+        assert moved_in(before, model) == learning(model)
+        assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+        head = {"output.weight", "output.bias"}
+        assert moved_in(base, strip_lora(model, keep_changes=False)) == head
+
+    def test_comes_back_onto_its_base_and_no_other(self, name: str, tmp_path: Path) -> None:
+        model = _spread(add_lora(self.model(name), rank=2))
+        save_lora(tmp_path, model)
+        assert {t.dtype for t in load_tensors(tmp_path, "lora")[0].values()} == {torch.bfloat16}
+        found = load_lora(tmp_path, self.model(name)).eval()
+        assert torch.equal(found(self.images()), model(self.images()))
+        with pytest.raises(CheckpointError, match="SHA-256"):
+            load_lora(tmp_path, build_model(name, seed=1))
+
+    def test_merged_and_unmerged_it_is_what_it_was(self, name: str) -> None:
+        model = _spread(add_lora(self.model(name), rank=2))
+        base, expected = hash_base(model), model(self.images())
+        merge_lora(model)
+        assert torch.allclose(model(self.images()), expected, rtol=0.1, atol=0.1)
+        unmerge_lora(model)
+        assert hash_base(model) == base
+        assert torch.equal(model(self.images()), expected)

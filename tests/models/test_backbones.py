@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -18,15 +19,14 @@ from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.finetuning.freezing import freeze, list_stages, unfreeze
 from mnist_lab.finetuning.heads import load_pretrained
-from mnist_lab.finetuning.probes import cache_features, train_probe
 from mnist_lab.models import backbones
 from mnist_lab.models.backbones import (
+    BACKBONES,
     BackboneError,
-    build_backbone,
-    load_backbone,
+    make_backbone,
     read_pinned_weights,
 )
-from mnist_lab.models.registry import build_model
+from mnist_lab.models.registry import MODELS, build_model, load_backbone
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.checkpoints import (
     CheckpointError,
@@ -36,9 +36,18 @@ from mnist_lab.training.checkpoints import (
 )
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training, train_epoch
+from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
 
 Sets = tuple[DigitSet, DigitSet]
+
+# Another value for each argument of a backbone: a new one fails until it is given one.
+OTHER: dict[str, Any] = {
+    "classes": 4,
+    "dark_ink": False,
+    "input_size": 48,
+    "normalisation": Normalisation(0.5, 0.5),
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,7 @@ def images(small_sets: Sets) -> torch.Tensor:
 class TestPreparing:
     def test_pixels_reach_the_network_as_those_it_was_trained_on(self) -> None:
         """Paper is 255 and full ink 0, as in a photograph; lite0 took (pixel - 127) / 128."""
-        model = build_backbone("efficientnet_lite0", input_size=32)
+        model = make_backbone("efficientnet_lite0", input_size=32)
         pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 28, 28)
         prepared = model.prepare(MNIST_NORMALISATION(pixels))
         assert prepared.shape == (2, 3, 32, 32)
@@ -63,7 +72,7 @@ class TestPreparing:
         assert torch.allclose(ink, torch.tensor(-127 / 128), atol=1e-5)
 
     def test_resnet_has_a_mean_for_every_colour(self) -> None:
-        model = build_backbone("resnet18", input_size=32, dark_ink=False)
+        model = make_backbone("resnet18", input_size=32, dark_ink=False)
         prepared = model.prepare(MNIST_NORMALISATION(torch.zeros(1, 1, 28, 28)))
         expected = [-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225]
         assert prepared[0, :, 5, 5].tolist() == pytest.approx(expected, abs=1e-5)
@@ -112,8 +121,18 @@ class TestWeights:
 
     def test_leaves_the_global_generator_alone(self) -> None:
         before = torch.random.get_rng_state()
-        build_backbone("efficientnet_lite0", input_size=32)
+        load_backbone("efficientnet_lite0", input_size=32)
         assert torch.equal(before, torch.random.get_rng_state())
+
+    def test_by_name_it_is_built_and_trained_as_every_other_model(self, small_sets: Sets) -> None:
+        few = small_sets[0].subset(np.arange(16))
+        result = fit(
+            "efficientnet_lite0", few, config=TrainConfig(steps=1), arguments={"input_size": 32},
+            device="cpu", progress=False,
+        )  # fmt: skip
+        assert isinstance(result.model, backbones.Backbone)
+        assert result.card.arguments["input_size"] == 32
+        assert set(BACKBONES) < set(MODELS)
 
     def test_a_file_with_another_sha256_is_not_read(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pth"
@@ -165,7 +184,7 @@ class TestResNet18:
         monkeypatch.setattr(torch.hub, "download_url_to_file", download)
         with pytest.raises(BackboneError):
             load_backbone("resnet18")
-        assert waits == [backbones.PATIENCE]
+        assert waits == [backbones._PATIENCE]
         assert socket.getdefaulttimeout() is None
 
     def test_a_file_that_was_cut_short_is_refused(self, hub: Path) -> None:
@@ -198,7 +217,7 @@ class TestResNet18:
 class TestStages:
     @pytest.mark.parametrize(("name", "count"), [("efficientnet_lite0", 8), ("resnet18", 5)])
     def test_name_every_parameter_once_from_input_to_head(self, name: str, count: int) -> None:
-        model = build_backbone(name, input_size=32)
+        model = make_backbone(name, input_size=32)
         stages = list_stages(model)
         assert len(stages) == count
         assert stages[0][0] == "stem"
@@ -209,7 +228,7 @@ class TestStages:
             assert sum(f"{parameter}.".startswith(f"{part}.") for part in named) == 1
 
     def test_freezing_takes_them(self) -> None:
-        model = build_backbone("efficientnet_lite0", input_size=32)
+        model = make_backbone("efficientnet_lite0", input_size=32)
         freeze(model)
         unfreeze(model, *list_stages(model)[-1])
         assert {n for n, p in model.named_parameters() if p.requires_grad} == {
@@ -219,51 +238,23 @@ class TestStages:
 
 
 class TestTraining:
-    def test_cached_features_give_the_logits_and_no_dropout_or_batch_statistics(
-        self, small_sets: Sets
-    ) -> None:
-        model = load_backbone("efficientnet_lite0", input_size=32).train()
-        batches = Batches(small_sets[0].subset(np.arange(30)), 8)
-        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        features, labels = cache_features(model, batches)
-        assert features.shape == (30, 1280)
-        assert labels.tolist() == small_sets[0].labels[:30].tolist()
-        assert not features.requires_grad
-        assert all(part.training for part in model.modules())
-        assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
-        images, _ = next(iter(batches))
-        with torch.no_grad():
-            alone = model.eval()(images[:1])
-            assert torch.allclose(alone, model.output(features[:1]), atol=1e-4)
-
-    def test_a_probe_finds_what_is_linear_and_draws_nothing(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        features = torch.randn(200, 5, generator=generator)
-        labels = (features[:, 2] > 0).long()
-        before = torch.random.get_rng_state()
-        one, two = (train_probe(features, labels, classes=2) for _ in range(2))
-        assert torch.equal(before, torch.random.get_rng_state())
-        assert torch.equal(one.weight, two.weight)
-        assert float((one(features).argmax(1) == labels).float().mean()) > 0.9
-
     def test_running_averages_arrive_within_a_fine_tuning(self, small_sets: Sets) -> None:
         """With the published momentum a score in eval mode lags far behind one in train mode."""
         model = load_backbone("efficientnet_lite0", input_size=32)
-        batches = Batches(small_sets[0].subset(np.arange(300)), 20, shuffle=True)
+        digits = small_sets[0].subset(np.arange(300))
         config = TrainConfig(epochs=3, batch_size=20, learning_rate=0.003)
-        state = start_training(model, batches, config)
+        state = start_training(model, digits, config)
         for _ in range(3):
-            train_epoch(state, batches, config)
-        assert evaluate(model, batches).accuracy > 0.8
+            train_epoch(state)
+        assert evaluate(model, Batches(digits)).accuracy > 0.8
 
     def test_frozen_means_bit_identical(self, small_sets: Sets) -> None:
         model = load_backbone("efficientnet_lite0", input_size=32)
         freeze(model)
         unfreeze(model, "output")
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        batches = Batches(small_sets[0].subset(np.arange(32)), 16, shuffle=True)
-        config = TrainConfig(epochs=1, learning_rate=0.01)
-        train_epoch(start_training(model, batches, config), batches, config)
+        config = TrainConfig(epochs=1, batch_size=16, learning_rate=0.01)
+        train_epoch(start_training(model, small_sets[0].subset(np.arange(32)), config))
         changed = {n for n, t in model.state_dict().items() if not torch.equal(t, before[n])}
         assert changed == {"output.weight", "output.bias"}
 
@@ -272,19 +263,45 @@ class TestCheckpoints:
     def test_a_fine_tuned_backbone_comes_back(
         self, lite0: backbones.Backbone, images: torch.Tensor, tmp_path: Path
     ) -> None:
-        card = ModelCard("efficientnet_lite0", {"input_size": 32})
-        save_checkpoint(tmp_path, lite0, card)
+        save_checkpoint(tmp_path, lite0)
         model, found = load_checkpoint(tmp_path)
-        assert found == card
+        assert (found.model, found.arguments["input_size"]) == ("efficientnet_lite0", 32)
         with torch.no_grad():
             assert torch.equal(model(images), lite0(images))
 
     def test_one_of_another_architecture_is_one_sentence(
         self, lite0: backbones.Backbone, tmp_path: Path
     ) -> None:
-        save_checkpoint(tmp_path, lite0, ModelCard("efficientnet_lite0", {"input_size": 32}))
+        save_checkpoint(tmp_path, lite0)
         with pytest.raises(CheckpointError, match="Backbone"):
             load_pretrained(build_model("small_cnn"), tmp_path)
+
+    def test_a_card_that_leaves_an_argument_out_is_refused(
+        self, lite0: backbones.Backbone, tmp_path: Path
+    ) -> None:
+        """It would come back with another input size, and read worse without a word."""
+        with pytest.raises(CheckpointError, match=r"card has the arguments .*ModelCard\.of"):
+            save_checkpoint(tmp_path, lite0, ModelCard("efficientnet_lite0"))
+
+    @pytest.mark.parametrize("name", BACKBONES)
+    @pytest.mark.parametrize(
+        "argument", [a for a in inspect.signature(make_backbone).parameters if a != "name"]
+    )
+    def test_whatever_it_was_built_with_it_comes_back_so(
+        self, argument: str, name: str, images: torch.Tensor, tmp_path: Path
+    ) -> None:
+        other = OTHER[argument]
+        model = build_model(name, seed=1, **{"input_size": 32, argument: other}).eval()
+        names = tuple("0123456789")[: model.get_parameter("output.bias").numel()]
+        save_checkpoint(tmp_path, model, ModelCard.of(model, class_names=names))
+        found, card = load_checkpoint(tmp_path)
+        assert repr(found) == repr(model)
+        assert card.normalisation == getattr(model, "normalisation", None)
+        with torch.no_grad():
+            expected = model(images)
+            assert torch.equal(found(images), expected)
+            usual = build_model(name, seed=1, input_size=32).eval()(images)
+        assert expected.shape != usual.shape or not torch.equal(expected, usual)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 // From strokes to the 28x28 image that MNIST's makers would have made of them.
 //
-// The same as draw_strokes (handwriting/strokes.py) and fit_like_mnist (handwriting/found.py), step by step,
-// rounding included; tests hold the two together. A stroke is a list of points [x, y], y downwards, in any
-// unit: the digit is drawn anew in its own size, so that neither the pen nor the place matters.
+// The same as draw_strokes (handwriting/strokes.py) and fit_like_mnist (handwriting/found.py), step
+// by step, rounding included; tests hold the two together. A stroke is a list of points [x, y], y
+// downwards, in any unit: the digit is drawn anew in its own size, so that neither the pen nor the
+// place matters.
 
 const SIDE = 28; // pixels of a side of the result
 const BOX = 20; // pixels that the digit's longer side gets

@@ -1,5 +1,5 @@
-// Teach the network in the page: fine-tune its last layer on a few drawings, and see what that makes
-// it forget. Chapter 9 explains it. Nothing leaves the page.
+// Teach the network in the page: fine-tune its last layer on a few drawings, and see what that
+// makes it forget. The chapter on fine-tuning explains it. Nothing leaves the page.
 
 import { make, paintImage, thumbnail } from "./views.js";
 import { softmax } from "./forward.js";
@@ -55,7 +55,7 @@ const best = (logits) => logits.indexOf(Math.max(...logits));
 
 /** A copy of a last layer with further classes; a new one starts as the mean of the others, so that
  * it is never the most likely before it has been taught. */
-function copyHead({ weight, bias, classNames }, more = []) {
+export function copyHead({ weight, bias, classNames }, more = []) {
   const [classes, length] = weight.shape;
   const names = [...classNames, ...more];
   const copy = {

@@ -6,6 +6,7 @@ seen. What they need is in browsing.py.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route
+from playwright.sync_api import Browser, Locator, Page, Route, TimeoutError
 
 from tests.browsing import DESK, PHONE, SITE, Trouble, both_doors, opened, watch
+
+pytestmark = pytest.mark.site
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -81,9 +84,6 @@ BROKEN_OUTPUT = """() => [...document.querySelectorAll("div.cell_output pre")].f
     e.scrollWidth > e.clientWidth && e.tabIndex < 0 ? [`not for the keyboard: ${said}`] : [],
   ].flat();
 })"""
-
-# The theme puts boxes that scroll within the keyboard's reach, some time after a change of size.
-SETTLED = "() => new Promise((done) => setTimeout(done, 700))"
 
 UNRENDERED_MATHS = """async () => {
   const formulas = [...document.querySelectorAll(".math")];
@@ -186,7 +186,9 @@ def look(page: Page, trouble: Trouble, url: str) -> Seen:
     page.set_viewport_size(PHONE)
     seen.too_wide = page.evaluate(TOO_WIDE)
     if page.locator("div.cell_output pre").count():
-        page.evaluate(SETTLED)
+        # The theme puts boxes that scroll within the keyboard's reach, some time after a change.
+        with contextlib.suppress(TimeoutError):
+            page.wait_for_function(f"({BROKEN_OUTPUT})().length === 0")
         seen.broken_output = page.evaluate(BROKEN_OUTPUT)
     return seen
 
@@ -300,7 +302,7 @@ def test_search_finds_a_word(browser: Browser, address: str, door: str) -> None:
         page.locator("input[type=search]:visible").fill("augmentation")
         page.keyboard.press("Enter")
         found = page.locator("#search-results li a")
-        found.first.wait_for(timeout=10_000)
+        found.first.wait_for()
         titles = found.all_text_contents()
         page.wait_for_load_state("networkidle")
     assert any("Glossary" in title for title in titles), titles
@@ -339,22 +341,28 @@ def test_a_slider_steps_through_frames(browser: Browser, address: str, door: str
 
 @both_doors
 def test_an_animation_plays_when_asked_and_stops(browser: Browser, address: str, door: str) -> None:
-    with opened(browser, address, door, CHAPTER) as (page, _):
+    with browser.new_context(viewport=DESK) as context:
+        page, trouble = watch(context, address)
+        page.clock.install(time="2030-01-01T00:00")
+        page.goto(f"{address}/{CHAPTER}" if door == "served" else (SITE / CHAPTER).as_uri())
+        page.clock.pause_at("2030-01-01T01:00")  # long after it was loaded; from here on by hand
         frames = page.locator(".frames:has(button)").first
         slider, button = frames.get_by_role("slider"), frames.get_by_role("button")
         at_rest = slider.input_value()
-        page.wait_for_timeout(1500)
+        page.clock.run_for(3_000)
         assert slider.input_value() == at_rest  # nothing moves by itself
         button.click()
-        page.wait_for_function("([s, v]) => s.value !== v", arg=[slider.element_handle(), at_rest])
+        page.clock.run_for(1_500)
+        assert slider.input_value() != at_rest
         assert button.text_content() == "Pause"
         button.click()
         paused = slider.input_value()
-        page.wait_for_timeout(1500)
+        page.clock.run_for(3_000)
         assert (slider.input_value(), button.text_content()) == (paused, "Play")
         slider.fill(slider.get_attribute("max") or "")
         button.click()  # at the end it begins again
         assert slider.input_value() == "0"
+    assert trouble == Trouble(), trouble
 
 
 def test_who_wants_less_motion_gets_a_slider_only(browser: Browser, address: str) -> None:
@@ -379,11 +387,12 @@ def test_a_quiz_answers_at_once(browser: Browser, address: str, door: str) -> No
 def test_a_quiz_puts_up_with_formulas_that_come_late(browser: Browser, address: str) -> None:
     with browser.new_context(viewport=DESK) as context:
         page, trouble = watch(context, address)
+        page.clock.install()
         held: list[Route] = []
         page.route("**/mathjax/tex-mml-chtml.js*", lambda route: held.append(route))
         page.goto(f"{address}/{CHAPTER}", wait_until="commit")
         page.locator(".Quiz .MCButton").first.wait_for()
-        page.wait_for_timeout(2_000)  # the quiz has its formulas set a moment after it is shown
+        page.clock.run_for(2_000)  # the quiz has its formulas set a moment after it is shown
         assert len(held) == 1
         held[0].continue_()
         page.locator("mjx-container").first.wait_for()

@@ -15,6 +15,8 @@ from benchmarks import robustness
 from mnist_lab.data.corruptions import CORRUPTIONS
 from tests.browsing import cannot_test
 
+pytestmark = pytest.mark.site
+
 BUILT = Path(__file__).parents[2] / "_build" / "recogniser" / "small_cnn.safetensors"
 FLOORS = {  # of what the network reads
     "as they are": 0.99,

@@ -4,7 +4,7 @@
 //   const { steps, logits, probabilities } = network.read(image);   // Uint8Array, 28 x 28
 //
 // A step is { name, kind, channels, height, width, values }: the numbers after one layer. Its values
-// are a buffer that the next reading overwrites. The layers are those of mnist_lab/models.py.
+// are a buffer that the next reading overwrites. The layers are those of mnist_lab/models/.
 
 import { demand, readSafetensors, shorten } from "./safetensors.js";
 

@@ -1,4 +1,5 @@
-// A kernel to edit: nine numbers, laid over every pixel of the drawing. Chapter 4 explains it.
+// A kernel to edit: nine numbers, laid over every pixel of the drawing. The chapter on convolutions
+// explains it.
 
 import { convolve } from "./forward.js";
 import { make, paintSigned } from "./views.js";

@@ -32,7 +32,7 @@ export function smooth(points) {
 }
 
 /** Points along the line from one to another, at most `gap` apart; the first is left out. */
-function between(one, other, gap) {
+export function between(one, other, gap) {
   const parts = Math.max(1, Math.ceil(Math.hypot(other[0] - one[0], other[1] - one[1]) / gap));
   return Array.from({ length: parts }, (_, k) =>
     one.map((value, axis) => value + ((other[axis] - value) * (k + 1)) / parts));

@@ -55,7 +55,7 @@ const best = (logits) => logits.indexOf(Math.max(...logits));
 
 /** A copy of a last layer with further classes; a new one starts as the mean of the others, so that
  * it is never the most likely before it has been taught. */
-function copyHead({ weight, bias, classNames }, more = []) {
+export function copyHead({ weight, bias, classNames }, more = []) {
   const [classes, length] = weight.shape;
   const names = [...classNames, ...more];
   const copy = {

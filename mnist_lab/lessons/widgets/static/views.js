@@ -328,6 +328,17 @@ export class LayersView {
   }
 }
 
+const valueAt = ({ values, height, width }, channel, row, column) =>
+  values[(channel * height + row) * width + column];
+
+/** Where, as [row, column], the largest of the four values is that 2x2 pooling makes one of. */
+export function findLargest(step, channel, row, column) {
+  return [0, 1, 2, 3]
+    .map((k) => [2 * row + (k >> 1), 2 * column + (k & 1)])
+    .reduce((one, other) =>
+      (valueAt(step, channel, ...other) > valueAt(step, channel, ...one) ? other : one));
+}
+
 /** How one pixel of a map came about: what the kernel saw, the kernel, and their products. */
 class SumView {
   constructor() {
@@ -346,14 +357,8 @@ class SumView {
   show({ part, channel, row, column }, { pooling, convolution }) {
     this.element.hidden = false;
     const { step, number } = part;
-    const at = (of, y, x) => of.values[(channel * of.height + y) * of.width + x];
     // With pooling between, the largest of four sums was passed on; show that one.
-    let [y, x] = [row, column];
-    if (pooling) {
-      const four = [0, 1, 2, 3].map((k) => [2 * row + (k >> 1), 2 * column + (k & 1)]);
-      [y, x] = four.reduce((one, other) =>
-        (at(convolution, ...other) > at(convolution, ...one) ? other : one));
-    }
+    const [y, x] = pooling ? findLargest(convolution, channel, row, column) : [row, column];
     const patch = convolution.look(y, x);
     const { size, weight } = convolution;
     const length = patch.length;
@@ -366,8 +371,8 @@ class SumView {
       ([values, range], k) =>
         paintSigned(this.canvases[k].canvas, values, { depth, size, full: most(range) }));
     const say = (value) => value.toFixed(2).replace("-", "−");
-    const sum = at(convolution, y, x);
-    const result = at(step, row, column);
+    const sum = valueAt(convolution, channel, y, x);
+    const result = valueAt(step, channel, row, column);
     const maps = depth > 1 ? `, ${size * size} in each of ${depth} maps,` : "";
     const said =
       `Layer ${number + 1}, map ${channel + 1}, row ${row + 1}, column ${column + 1}: ` +

@@ -1,0 +1,169 @@
+"""The pad's modules by themselves: they agree with Python, and bear whatever scribble they get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Browser, Page
+
+from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.export import web_bytes
+from mnist_lab.handwriting.strokes import draw_strokes
+from mnist_lab.training.checkpoints import ModelCard
+from tests.drawn_digits import Stroke, drawings
+from tests.pages.pads import FRAMES
+from tests.pages.workbench import call, network, read_there, workbench
+
+pytestmark = pytest.mark.site
+
+
+def scribbles(count: int) -> list[list[Stroke]]:
+    draw = np.random.default_rng(0)
+    return [
+        [draw.normal(0.5, 0.2, (draw.integers(1, 25), 2)).tolist() for _ in range(strokes)]
+        for strokes in draw.integers(1, 4, count)
+    ]
+
+
+def test_javascript_and_python_make_the_same_image(bench: Page) -> None:
+    fixed = [strokes for _, _, strokes in drawings()] + scribbles(60)
+    fixed += [[[(0.5, 0.5)]], [[(0.1, 0.5), (0.9, 0.5)]], [[(0.2, 0.1), (0.2, 0.9)]]]
+    found = bench.evaluate(
+        "all => all.map((strokes) => [...modules.preprocess.drawStrokes(strokes)])", fixed
+    )
+    assert bench.evaluate("modules.preprocess.drawStrokes([[]])") is None
+    expected = np.stack([draw_strokes(strokes) for strokes in fixed]).astype(int)
+    difference = np.abs(np.array(found).reshape(-1, 28, 28) - expected)
+    assert difference.mean((1, 2)).max() < 0.1  # of 255; 2 are allowed
+    assert difference.max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("small_cnn", {}),
+        ("small_cnn", {"width": 3}),
+        ("small_cnn", {"width": 24, "classes": 5}),
+        ("linear", {}),
+        ("mlp", {"hidden": 30}),
+    ],
+)
+def test_javascript_and_python_give_the_same_logits(
+    bench: Page, name: str, arguments: dict[str, Any]
+) -> None:
+    arguments = dict(arguments)
+    names = tuple("abcdefghij"[: arguments.get("classes", 10)])
+    model, card = network(name, Normalisation(0.2, 0.35), **arguments)
+    card = ModelCard(name, arguments, card.normalisation, class_names=names)
+    images = np.stack([draw_strokes(strokes) for _, _, strokes in drawings()])
+    found = read_there(bench, web_bytes(model, card), images)
+    with torch.no_grad():
+        expected = model(card.normalisation(torch.from_numpy(images)[:, None])).numpy()
+    assert found.shape == expected.shape
+    assert expected.std() > 0.3  # otherwise the next line says nothing
+    assert np.abs(found - expected).max() < 1e-4
+
+
+# --- Strokes -------------------------------------------------------------------------------------
+
+
+def test_the_corners_that_a_hand_does_not_mean_are_rounded(bench: Page) -> None:
+    """Twice, each point moves half the way to the middle of its neighbours; the ends stay."""
+    points = np.random.default_rng(0).random((7, 3))  # x, y, pressure
+    expected = points.copy()
+    for _ in range(2):
+        inner = (expected[:-2] + 2 * expected[1:-1] + expected[2:]) / 4
+        expected = np.concatenate([expected[:1], inner, expected[-1:]])
+    smooth = np.array(call(bench, "pad.smooth", points.tolist()))
+    assert np.allclose(smooth, expected)
+    assert np.abs(smooth - points).max() > 0.1  # otherwise the line above says little
+    for short in ([], [[0.1, 0.2]], [[0.1, 0.2], [0.9, 0.8]]):
+        assert call(bench, "pad.smooth", short) == short
+
+
+def test_the_smooth_strokes_are_those_that_are_read(browser: Browser) -> None:
+    with workbench(browser) as page:
+        found = page.evaluate(
+            """(strokes) => {
+              const pad = document.createElement("digit-pad");
+              document.querySelector("main").append(pad);
+              pad.strokes = strokes;
+              return pad.strokes;
+            }""",
+            [[[0.1, 0.9], [0.5, 0.1], [0.9, 0.9]]],
+        )
+    assert np.allclose(found, [[[0.1, 0.9], [0.5, 0.7], [0.9, 0.9]]])
+
+
+def test_points_between_two_are_close_and_end_at_the_second(bench: Page) -> None:
+    points = call(bench, "pad.between", [0, 0, 0.5], [0.3, 0.4, 1], 0.11)
+    assert len(points) == 5
+    assert np.allclose(points, [[0.06 * k, 0.08 * k, 0.5 + 0.1 * k] for k in range(1, 6)])
+    assert call(bench, "pad.between", [0.2, 0.2], [0.2, 0.2], 0.1) == [[0.2, 0.2]]
+
+
+def test_the_eraser_takes_what_lies_under_it(bench: Page) -> None:
+    level = [[0.1, 0.5], [0.9, 0.5]]  # a quick hand: two points, far apart
+    other = [[0.1, 0.1], [0.2, 0.1]]
+    left, right, untouched = call(bench, "pad.erase", [level, other], [0.5, 0.5], 0.06)
+    assert untouched == other
+    assert (left[0], right[-1]) == (level[0], level[1])
+    assert 0.425 < max(x for x, _ in left) < 0.44  # a quarter of the radius is the finest cut
+    assert 0.56 < min(x for x, _ in right) < 0.575
+    assert call(bench, "pad.erase", [[[0.5, 0.5]]], [0.52, 0.5], 0.05) == []
+    assert call(bench, "pad.erase", [level], [0.5, 0.56], 0.05) == [level]
+
+
+# --- Any order of events -------------------------------------------------------------------------
+
+
+def test_500_scribbles_in_any_order_of_events_raise_no_error(browser: Browser) -> None:
+    with workbench(browser) as page:
+        outcome = page.evaluate(
+            """async () => {
+              let state = 12345; // a generator of its own, so that a failure can be repeated
+              const draw = () => (state = (state * 48271) % 2147483647) / 2147483647;
+              const pick = (list) => list[Math.floor(draw() * list.length)];
+              const pad = document.createElement("digit-pad");
+              document.querySelector("main").append(pad);
+              const canvas = pad.shadowRoot.querySelector(".sheet");
+              const kinds = ["pointerdown", "pointermove", "pointermove", "pointermove",
+                "pointermove", "pointerup", "pointercancel", "lostpointercapture"];
+              const keys = ["ArrowLeft", "ArrowDown", "PageUp", " ", "Enter", "u", "c", "e", "z",
+                "Delete", "Escape", "x", "Tab"];
+              let read = 0;
+              pad.addEventListener("read", (event) => { if (event.detail) read += 1; });
+              for (let scribble = 0; scribble < 500; scribble += 1) {
+                pad.style.width = `${pick([1, 50, 200, 390, 900])}px`;
+                pad.style.display = draw() < 0.02 ? "none" : "block";
+                for (let k = 0; k < 12; k += 1) {
+                  const where = () => pick([draw() * 400, draw() * 400, -50, 1e6, 0]);
+                  if (draw() < 0.8) {
+                    canvas.dispatchEvent(new PointerEvent(pick(kinds), {
+                      clientX: where(), clientY: where(), pointerId: pick([1, 2]),
+                      pointerType: pick(["mouse", "pen", "touch"]), pressure: draw(),
+                      bubbles: true, cancelable: true,
+                    }));
+                  } else {
+                    canvas.dispatchEvent(new KeyboardEvent(pick(["keydown", "keyup"]), {
+                      key: pick(keys), shiftKey: draw() < 0.3, ctrlKey: draw() < 0.2, bubbles: true,
+                      cancelable: true,
+                    }));
+                  }
+                }
+                if (draw() < 0.1) pad.shadowRoot.querySelector("button").click();
+                if (draw() < 0.1) canvas.dispatchEvent(new FocusEvent("blur"));
+                if (draw() < 0.05) pad.remove();
+                if (scribble % 5 === 0) await new Promise(requestAnimationFrame);
+                if (!pad.isConnected) document.querySelector("main").append(pad);
+              }
+              const { probabilities } = pad.result ?? { probabilities: [1] };
+              return [read, [...probabilities].reduce((sum, value) => sum + value, 0)];
+            }"""
+        )
+        page.evaluate(FRAMES)  # in which an error could still come
+    assert outcome[0] > 100
+    assert outcome[1] == pytest.approx(1)

@@ -1,0 +1,73 @@
+"""The pad's modules by themselves: an empty page on which each can be called."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from playwright.sync_api import Browser, Page
+
+from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.export import web_bytes
+from mnist_lab.lessons.widgets.linking import link_page
+from mnist_lab.models.registry import build_model
+from mnist_lab.training.checkpoints import ModelCard
+
+
+def network(
+    name: str = "small_cnn", normalisation: Normalisation | None = None, **arguments: Any
+) -> tuple[torch.nn.Module, ModelCard]:
+    """A network whose batch norms have seen something, with logits that differ."""
+    model = build_model(name, seed=0, **arguments)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(16, 1, 28, 28, generator=generator) * 3 - 0.5)
+        model.get_parameter("output.weight").mul_(20)
+    return model.eval(), ModelCard(name, arguments, normalisation or Normalisation())
+
+
+@contextmanager
+def workbench(browser: Browser) -> Iterator[Page]:
+    """An empty page with every module at hand: modules.preprocess, modules.own_model, ..."""
+    inside, _, _ = link_page(web_bytes(*network()), b"").rpartition("})();")
+    names = re.findall(r"^const \$(\w+) = \(\(\) => \{$", inside, re.MULTILINE)
+    modules = ", ".join(f"{name}: ${name}" for name in names)
+    with browser.new_context() as context:
+        page = context.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.set_content("<!doctype html><title>Workbench</title><main></main>")
+        page.add_script_tag(content=f"{inside}window.modules = {{ {modules} }};\n}})();")
+        yield page
+    assert errors == []
+
+
+def call(page: Page, name: str, *given: object) -> Any:
+    """What a function of a module returns: call(page, "pad.smooth", points); arrays are lists."""
+    return page.evaluate(
+        """([name, given]) => {
+          const [module, one] = name.split(".");
+          const plain = (key, value) => (ArrayBuffer.isView(value) ? [...value] : value);
+          return JSON.parse(JSON.stringify(modules[module][one](...given), plain) ?? "null");
+        }""",
+        [name, given],
+    )
+
+
+def read_there(page: Page, content: bytes, images: np.ndarray) -> np.ndarray:
+    """Let the page's JavaScript read images (n, 28, 28) with a network: logits (n, classes)."""
+    logits = page.evaluate(
+        """([file, images]) => {
+          const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
+          const network = modules.forward.openNetwork(bytes);
+          return images.map((image) => [...network.read(image).logits]);
+        }""",
+        [base64.b64encode(content).decode(), images.reshape(len(images), -1).tolist()],
+    )
+    return np.array(logits)

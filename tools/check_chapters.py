@@ -2,7 +2,8 @@
 
     python -m tools.check_chapters [ch01 ...]
 
-This is the situation of a reader in Colab: the notebook, the package, and nothing else.
+This is the situation of a reader in Colab: the notebook, the package, and nothing else. As many
+chapters run at once as there are cores; the cells of each run in order, in one kernel.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# NumPy's threads wait actively: where anything else runs on the cores, the many small products of
-# chapters 2 to 4 take minutes with two threads and seconds with one.
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+# A chapter a core: with a thread each no two fight over one. NumPy's threads wait actively, so that
+# the many small products of chapters 2 to 4 take minutes with two threads and seconds with one.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+CELL_TIMEOUT = 600  # seconds; pyproject.toml tells nbval the same
 
 
 def install_wheel(folder: Path) -> Path:
@@ -47,7 +49,9 @@ def main() -> int:
                 shutil.copy(path, empty)
         pytest = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
         options = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", empty, "--durations=8"]
-        return subprocess.run([*pytest, *options, empty], env=environment, cwd=empty).returncode
+        at_once = ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
+        command = [*pytest, *options, *at_once, empty]
+        return subprocess.run(command, env=environment, cwd=empty).returncode
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from nbformat import NotebookNode
 from tqdm import tqdm
 
 from mnist_lab.files import write_atomically
-from tools.check_chapters import ONE_THREAD
+from tools.check_chapters import CELL_TIMEOUT, ONE_THREAD
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -96,7 +96,7 @@ def _execute(notebook: NotebookNode, name: str) -> None:
     with tempfile.TemporaryDirectory() as empty:
         client = NotebookClient(
             notebook,
-            timeout=600,
+            timeout=CELL_TIMEOUT,
             kernel_name="python3",
             record_timing=False,
             store_widget_state=False,

@@ -6,6 +6,7 @@ And what is imported: the package and the chapters find there what they need.
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import sys
 import tomllib
@@ -22,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tools.check_chapters import CELL_TIMEOUT
 from tools.rooms import Module, imported_modules, read_modules
 
 ROOT = Path(__file__).parents[2]
@@ -273,3 +275,33 @@ with open("file"):
         for name in seen - {m.name for m in modules.values() if m.is_folder}:
             room, _, _ = name.rpartition(".")
             assert {f"{name}.py", f"{room}/*.py"} & listed, name
+
+
+def test_a_cell_has_the_same_time_wherever_it_runs() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    options = tomllib.loads(text)["tool"]["pytest"]["ini_options"]["addopts"]
+    assert f"--nbval-cell-timeout={CELL_TIMEOUT}" in options
+
+
+def test_every_marker_is_described_and_every_test_runs_in_one_part_of_make_test() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    markers = tomllib.loads(text)["tool"]["pytest"]["ini_options"]["markers"]
+    names = [marker.partition(":")[0] for marker in markers]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    parts = re.findall(r"-m pytest tests -m \"?([\w() ]+)\"?", makefile)
+    assert len(parts) == 3
+    for chosen in itertools.product([False, True], repeat=len(names)):
+        values = dict(zip(names, chosen, strict=True))
+        sums = [logic(ast.parse(part.split(" -n")[0], mode="eval").body, values) for part in parts]
+        assert sum(sums) == 1, values
+
+
+def logic(node: ast.expr, values: dict[str, bool]) -> bool:
+    """Return what an expression of markers says."""
+    if isinstance(node, ast.Name):
+        return values[node.id]
+    if isinstance(node, ast.UnaryOp):
+        return not logic(node.operand, values)
+    assert isinstance(node, ast.BoolOp)
+    found = [logic(value, values) for value in node.values]
+    return all(found) if isinstance(node.op, ast.And) else any(found)

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+import mnist_lab
 from mnist_lab.lessons.quizzes import load_questions
 from mnist_lab.lessons.records import load_record
 
@@ -220,6 +221,8 @@ def test_imports_of_the_package_are_sorted_and_short(path: Path) -> None:
         assert rooms == sorted(set(rooms))
         for node in found:
             names = [alias.name for alias in node.names]
+            if set(names) <= set(mnist_lab.__all__):
+                assert node.module == "mnist_lab", ast.unparse(node)
             # Constants first, then classes, then functions.
             assert names == sorted(
                 names, key=lambda name: (not name.isupper(), name[0].islower(), name)

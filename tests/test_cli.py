@@ -35,7 +35,7 @@ from mnist_lab.data.own_files import save_npz
 from mnist_lab.data.splits import few_labels, keep_classes, split
 from mnist_lab.data.writers import add_upstrokes
 from mnist_lab.finetuning.ways import FINETUNE, WAYS
-from mnist_lab.handwriting.simulated_hands import change, draw_hand, draw_on_sheet
+from mnist_lab.handwriting.simulated_hands import change_drawing, draw_hand, draw_on_sheet
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.models.registry import build_model, load_backbone
 from mnist_lab.training import batches as served
@@ -113,7 +113,7 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, strokes in shapes.items():
         (folder / name).mkdir()
         for index in range(10):
-            moved = change(strokes, 0.7 + index / 30, index / 40, 0, 0)
+            moved = change_drawing(strokes, 0.7 + index / 30, index / 40, 0, 0)
             sheet = draw_on_sheet(moved, side=60, pen=3)
             Image.fromarray(255 - sheet).save(folder / name / f"{index}.png")
     return folder

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.deep import DeepMLP, build_deep_mlp, draw_weights, gradient_norms
-from mnist_lab.models.registry import count_parameters
 
 FORMS = [{}, {"norm": True}, {"residual": True}, {"norm": True, "residual": True}]
 CHAPTER = next((Path(__file__).parents[2] / "notebooks").glob("ch07_*.ipynb"))

@@ -8,9 +8,9 @@
 They are for measuring, not for training: `training.augmentation` draws its own changes, in other
 ways. The same digits, name, dose and seed give the same images.
 
-The field's collection of such changes is MNIST-C, fifteen corruptions of the test images. These
-here are mostly what other writers, pens and scanners do; each has a dose with a unit, and they can
-be laid on any digits: on validation images, where choices are made.
+The field's collection of such changes is MNIST-C, fifteen corruptions of the test images. Those
+here are mostly what other writers, pens and scanners do; each has a dose with a unit, and can be
+laid on any digits: on validation images, where choices are made.
 
 Source: Mu and Gilmer 2019, "MNIST-C: A Robustness Benchmark for Computer Vision".
 """

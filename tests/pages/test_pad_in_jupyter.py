@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page
 from tests.browsing import DESK
 from tests.drawn_digits import DIGITS
 from tests.pages.pads import HANDS, PATIENCE, draw_with_mouse, sheet
+from tests.pages.workbench import workbench
 
 pytestmark = pytest.mark.site
 
@@ -44,6 +45,61 @@ model.load_state_dict(load_file("weights.safetensors"), strict=False)
 pad = DigitPad(model, layers=True)
 pad
 """
+
+
+# A pad as in a notebook, with a stand-in for Python that answers at once, if the answer is another.
+STAND_IN = """() => {
+  const state = { strokes: [], probabilities: [], class_names: ["a", "b"], reads: true };
+  const heard = {};
+  let asked = 0;
+  const put = (name, value) => {
+    if (JSON.stringify(value) === JSON.stringify(state[name])) return;
+    state[name] = value;
+    heard[`change:${name}`]?.forEach((act) => act());
+  };
+  const model = {
+    get: (name) => state[name],
+    set: put,
+    save_changes() {
+      asked += 1;
+      put("probabilities", state.strokes.length > 0 ? [0.1, 0.9] : []);
+    },
+    on: (name, act) => (heard[name] ??= []).push(act),
+    off: () => {},
+  };
+  const el = document.createElement("section");
+  document.querySelector("main").replaceChildren(el);
+  modules.notebook.render({ model, el });
+  const { shadowRoot } = el.firstChild;
+  const canvas = shadowRoot.querySelector(".sheet");
+  window.tried = {
+    text: (name) => shadowRoot.querySelector(name).textContent,
+    asked: () => asked,
+    move(kind, share) {
+      const box = canvas.getBoundingClientRect();
+      canvas.dispatchEvent(new PointerEvent(kind, {
+        clientX: box.left + box.width / 2, clientY: box.top + share * box.height, pointerId: 1,
+      }));
+    },
+  };
+}"""
+
+
+@pytest.mark.parametrize("further", [0.9, 0.91], ids=["at rest", "a little further"])
+def test_what_was_read_while_a_stroke_grew_is_said_when_it_ends(
+    browser: Browser, further: float
+) -> None:
+    """Python does not answer twice if the hand has rested, or if it reads the same as before."""
+    with workbench(browser) as page:
+        page.evaluate(STAND_IN)
+        assert page.evaluate("tried.text('.status')") == "The sheet is empty."
+        page.evaluate("tried.move('pointerdown', 0.1); tried.move('pointermove', 0.9)")
+        page.wait_for_function("tried.asked() === 1 && tried.text('.answer') === 'b'")
+        assert page.evaluate("tried.text('.status')") == "The sheet is empty."  # not read out yet
+        page.evaluate(
+            "(y) => { tried.move('pointermove', y); tried.move('pointerup', y); }", further
+        )
+        assert page.evaluate("tried.text('.status')") == "I read b (90 %)."
 
 
 @pytest.fixture(scope="session")

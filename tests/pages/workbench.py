@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
-from mnist_lab.lessons.widgets.linking import link_page
+from mnist_lab.lessons.widgets.linking import link_notebook, link_page
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.checkpoints import ModelCard
 
@@ -44,6 +44,10 @@ def workbench(browser: Browser) -> Iterator[Page]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_content("<!doctype html><title>Workbench</title><main></main>")
         page.add_script_tag(content=f"{inside}window.modules = {{ {modules} }};\n}})();")
+        in_notebooks, _, _ = link_notebook().rpartition("export default")
+        page.add_script_tag(
+            content=f"(() => {{\n{in_notebooks}modules.notebook = $notebook;\n}})();"
+        )
         yield page
     assert errors == []
 

@@ -90,6 +90,7 @@ export class Panel {
     this.pictures.push(this.picture, this.pad);
     this.watchColours();
     this.finished = true;
+    this.sentence = ""; // what there is to say
     this.refresh();
   }
 
@@ -115,6 +116,8 @@ export class Panel {
     this.image = drawn ? drawStrokes(strokes) : null;
     this.picture.show(this.image);
     this.read(strokes, this.image, finished);
+    // What was read while the stroke grew may be all that there will be: Python answers once.
+    this.tell(this.sentence);
   }
 
   /** Show what was read; probabilities are null when there is nothing to read. */
@@ -133,6 +136,7 @@ export class Panel {
 
   /** The sentence under the answer: while a stroke grows it waits, so as not to be read out. */
   tell(sentence) {
+    this.sentence = sentence;
     if (this.finished && this.status.textContent !== sentence) this.status.textContent = sentence;
   }
 

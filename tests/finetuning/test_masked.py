@@ -275,7 +275,7 @@ class TestPretrain:
     def test_where_nothing_is_held_out_the_last_epoch_is_kept(
         self, whole: FitResult, sets: Sets, tmp_path: Path
     ) -> None:
-        given = {"objective": OBJECTIVE, "device": "cpu", "progress": False}
+        given: dict[str, Any] = {"objective": OBJECTIVE, "device": "cpu", "progress": False}
         result = fit(make(), sets[0], None, CONFIG, folder=tmp_path, **given)
         assert result.best.epoch == 3
         assert same(result.model, whole.model)  # of which the last epoch was the best

@@ -259,7 +259,7 @@ class TestValidation:
 
     @pytest.mark.parametrize("role", ["digits", "validation"])
     def test_a_test_part_is_refused(self, role: str, digits: DigitSet, held_out: DigitSet) -> None:
-        given = {"digits": digits, "validation": held_out}
+        given: dict[str, Any] = {"digits": digits, "validation": held_out}
         given[role] = replace(given[role], part="test")
         with pytest.raises(ValueError, match=r"are a test part: .* nothing is learnt or chosen"):
             tune(build_model("small_cnn"), **given)

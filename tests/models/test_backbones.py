@@ -81,7 +81,7 @@ class TestPreparing:
         self, lite0: backbones.Backbone, small_sets: Sets, images: torch.Tensor
     ) -> None:
         other = Normalisation(0.5, 0.5)
-        arguments = {"input_size": 32, "normalisation": other}
+        arguments: dict[str, Any] = {"input_size": 32, "normalisation": other}
         model = load_backbone("efficientnet_lite0", **arguments)
         same, _ = next(iter(Batches(small_sets[0], 4, normalisation=other)))
         assert torch.allclose(model.prepare(same), lite0.prepare(images), atol=1e-4)
@@ -208,7 +208,7 @@ class TestResNet18:
         hub.mkdir()
         (hub / "resnet18-f37072fd.pth").write_bytes(b"")
         model = load_backbone("resnet18", input_size=64).eval()
-        theirs.fc = nn.Identity()  # type: ignore[assignment]
+        theirs.fc = nn.Identity()
         with torch.no_grad():
             expected = theirs(model.prepare(images))
             assert torch.allclose(model.features(images), expected, rtol=1e-3, atol=1e-3)

@@ -1,6 +1,8 @@
 """Masked pretraining against none: the accuracy of a vision transformer by number of labels.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining [--device cuda] [--draws 5]
+    python -m benchmarks.masked_pretraining [--device cuda] [--draws 5]
+
+About 15 minutes on one core. What the record holds already is not repeated.
 
 A transformer is pretrained on the 55,000 training digits without their labels, once for each of
 `BASES` seeds. It is then fine-tuned on a few labels a class (`pretrained`), or its head alone is
@@ -10,13 +12,10 @@ is chosen on label draws, and on digits to score, that are not those reported. E
 measured on validation data; the test set is not looked at.
 
 `quick` compares ways to pretrain, on 20,000 digits for 3 epochs, at 10 labels a class.
-
-What the record holds already is not repeated. Chapter 11 shows it.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import time
@@ -27,7 +26,15 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.recording import Record, choose_rate
+from benchmarks.recording import (
+    DEVICES,
+    Record,
+    add,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+)
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
     PretrainConfig,
@@ -60,7 +67,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "plain_pixels": {"normalised_targets": False},
 }
 QUICK_RATE = 0.01  # of fine-tuning after each way
-COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining"
 
 
 @cache
@@ -72,8 +78,8 @@ def base(record: Record, seed: int) -> nn.Module:
     folder = RUNS / f"seed_{seed}"
     train, validation = split(load_mnist().train, seed=0)
     config = replace(PRETRAINING, seed=seed)
-    entries = record.results.setdefault("pretraining", {})
-    if str(seed) not in entries:
+    entries = record.entry("pretraining")
+    if str(seed) not in entries or not folder.exists():
         result = pretrain(
             train, validation, config, device=record.device, folder=folder, resume=True
         )
@@ -113,8 +119,7 @@ def score(model: nn.Module, digits: DigitSet) -> float:
 
 def measure(record: Record, method: str, count: int, draws: int) -> None:
     """Choose the rate of one method at `count` labels a class, then report it."""
-    entry = record.results.setdefault("labels", {}).setdefault(method, {})
-    entry = entry.setdefault(str(count), {})
+    entry = record.entry("labels", method, count)
     train, validation = split(load_mnist().train, seed=0)
     pool, choose = split(train, seed=1, validation=5_000)
 
@@ -129,10 +134,11 @@ def measure(record: Record, method: str, count: int, draws: int) -> None:
         for draw in range(SEARCH_SEED + len(found), SEARCH_SEED + SEARCHED[count]):
             found.append(round(run(draw, rate, choose.subset(slice(0, 1_000))), 6))
     best = choose_rate(tried)
-    values = entry.get("accuracy", {}).get("values", []) if entry.get("rate") == best else []
-    for draw in range(len(values), draws):
-        values.append(run(draw, best, validation))
-    entry |= {"rate": best, "accuracy": summarise(values)}
+    if entry.get("rate") != best:
+        entry.pop("accuracy", None)
+    entry["rate"] = best
+    for draw in range(measured(entry, "accuracy"), draws):
+        add(entry, "accuracy", run(draw, best, validation))
     record.save(method, count, best, entry["accuracy"]["mean"], entry["accuracy"]["std"])
 
 
@@ -140,7 +146,7 @@ def compare_ways(record: Record, draws: int) -> None:
     """Pretrain in several ways for a short time, fine-tune each on 10 labels a class."""
     train, validation = split(load_mnist().train, seed=0)
     few = train.subset(slice(0, QUICK_DIGITS))
-    entries = record.results.setdefault("quick", {})
+    entries = record.entry("quick")
     for name, changes in WAYS.items():
         if entries.get(name, {}).get("n", 0) >= draws:
             continue
@@ -168,10 +174,7 @@ def compare_ways(record: Record, draws: int) -> None:
 
 def main() -> None:
     """Measure what the record lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
+    arguments = read_arguments(make_parser(__doc__, draws=5, devices=DEVICES, threads=1, anew=True))
     setting = {
         "rates": list(RATES),
         "batch_size": BATCH_SIZE,
@@ -182,9 +185,7 @@ def main() -> None:
         "mask_share": PRETRAINING.mask_share,
         "quick": {"digits": QUICK_DIGITS, "epochs": QUICK.epochs, "rate": QUICK_RATE},
     }
-    record = Record("masked_pretraining", setting, COMMAND, arguments.device)
-    for seed in range(BASES):
-        base(record, seed)
+    record = Record("masked_pretraining", arguments, {"setting": setting})
     # What the chapter's argument rests on comes first.
     for count in (10, 1, 100):
         for method in METHODS:

@@ -2,6 +2,8 @@
 
     python -m benchmarks.photos [--draws 6] [--network _build/recogniser/small_cnn.safetensors]
 
+About 15 minutes on one core.
+
 A page of 3 x 6 digits is photographed under each condition (`photos.PHOTOS`), every draw with other
 digits, light and noise. A digit counts if it is found, with a box that shares with the true one at
 least half of what the two cover together, and its label is right. The network "plain" is a small
@@ -12,7 +14,6 @@ are read as such; "shrunk as a whole" leaves out all preparation. The test set i
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from benchmarks.recording import describe_run, write_record
+from benchmarks.recording import Record, make_parser, read_arguments
 from benchmarks.robustness import read_network
 from mnist_lab.data import MNIST_NORMALISATION, DigitSet, load_mnist, split
 from mnist_lab.handwriting import (
@@ -216,30 +217,12 @@ def measure_singles(digits: DigitSet, readers: dict[str, Reader], draws: int) ->
 
 def main() -> None:
     """Measure and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--draws", type=int, default=6)
+    parser = make_parser(__doc__, draws=6, threads=1)
     parser.add_argument(
         "--network", type=Path, default=Path("_build/recogniser/small_cnn.safetensors")
     )
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    train, validation = split(load_mnist().train, seed=0)
-    plain = fit("small_cnn", train, validation, PLAIN, device="cpu", progress=False)
-    readers = {"plain": make_reader(plain.model)}
-    if arguments.network.is_file():
-        readers["pages"] = make_reader(read_network(arguments.network))
-    raw = {
-        name: float((reader(validation.images) == validation.labels).mean())
-        for name, reader in readers.items()
-    }
-    pages = measure_pages(validation, readers, arguments.draws)
-    singles = measure_singles(validation, readers, arguments.draws)
-    for name, scores in pages["nothing"].items():
-        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
-    for name, scores in singles["all steps"].items():
-        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
-    record = {
-        **describe_run("python -m benchmarks.photos"),
+    arguments = read_arguments(parser)
+    setting = {
         "what": "simulated photos of MNIST's validation digits, 18 a page, a page a draw; pictures "
         f"of one digit, {SINGLES} a draw",
         "networks": {
@@ -247,11 +230,25 @@ def main() -> None:
             "pages": "the network of the book's pages (book/recogniser.py)",
         },
         "draws": arguments.draws,
-        "raw": raw,
-        "pages_without": pages,
-        "singles": singles,
     }
-    write_record("photos", record)
+    record = Record("photos", arguments, setting, resume=False)
+    train, validation = split(load_mnist().train, seed=0)
+    plain = fit("small_cnn", train, validation, PLAIN, device="cpu", progress=False)
+    readers = {"plain": make_reader(plain.model)}
+    if arguments.network.is_file():
+        readers["pages"] = make_reader(read_network(arguments.network))
+    record.parts["raw"] = {
+        name: float((reader(validation.images) == validation.labels).mean())
+        for name, reader in readers.items()
+    }
+    pages = measure_pages(validation, readers, arguments.draws)
+    singles = measure_singles(validation, readers, arguments.draws)
+    record.parts |= {"pages_without": pages, "singles": singles}
+    for name, scores in pages["nothing"].items():
+        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
+    for name, scores in singles["all steps"].items():
+        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
+    record.save()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
     python -m benchmarks.robustness [--seeds 3] [--only pages ...] [--fonts DIR] [--keel DIR]
     python -m benchmarks.robustness --check FILE    # of one network that a page reads
 
+About 15 minutes on one core.
+
 Rows are MNIST's validation digits under each of `corruptions.CORRUPTIONS`, and handwriting of other
 people: UCI's digits, which scikit-learn ships, and, where a folder is given, handwriting fonts and
 two sets of the UCI repository (`other_hands` says where they come from). The test set is not
@@ -15,10 +17,9 @@ no training; a recipe that has changed starts anew.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,16 @@ from safetensors import safe_open
 from torch import nn
 
 from benchmarks import other_hands
-from benchmarks.presets import is_recipe
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import (
+    Record,
+    add,
+    as_json,
+    describes,
+    make_parser,
+    measured,
+    read_arguments,
+)
 from mnist_lab.data import CORRUPTIONS, DigitSet, corrupt, load_mnist, load_uci_digits, split
-from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
 from mnist_lab.training import (
     PAGES,
@@ -43,7 +50,6 @@ from mnist_lab.training import (
     load_checkpoint,
 )
 
-COMMAND = "python -m benchmarks.robustness"
 NETWORKS = Path("_build/robustness")
 RECIPES = {
     "plain": replace(PAGES, config=replace(PAGES.config, augmentation=None), upstrokes=0.0),
@@ -148,42 +154,40 @@ def describe_rows(rows: Mapping[str, DigitSet]) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Measure what the record lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser = make_parser(__doc__, seeds=3, only=RECIPES, threads=1)
     parser.add_argument("--fonts", type=Path, help="a folder of handwriting fonts")
     parser.add_argument("--keel", type=Path, help="the folder of penbased.dat")
     parser.add_argument("--check", type=Path, help="print the table of one exported network")
-    arguments = parser.parse_args()
+    arguments = read_arguments(parser)
     if arguments.check:
         print(draw_table({arguments.check.stem: check(arguments.check)}))
         return
-    path = RESULTS / "robustness.json"
-    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    record = Record("robustness", arguments)
     sets = split(load_mnist().train, seed=0)
     rows = corrupted(sets[1]) | other_writers(arguments.fonts, arguments.keel)
-    record["rows"] = record.get("rows", {}) | describe_rows(rows)
+    record.parts["rows"] = record.parts.get("rows", {}) | describe_rows(rows)
     if arguments.fonts is not None:
-        record["fonts"] = sorted(file.stem for file in arguments.fonts.iterdir())[1::2]
-    results: dict[str, Any] = record.setdefault("results", {})
+        record.parts["fonts"] = sorted(file.stem for file in arguments.fonts.iterdir())[1::2]
     for name in arguments.only:
         recipe = RECIPES[name]
-        entry = results.get(name, {})
-        if not is_recipe(entry.get("recipe"), recipe):
-            entry = results[name] = {"recipe": json.loads(json.dumps(asdict(recipe))), "rows": {}}
+        entry = record.entry(name)
+        if not describes(entry.get("recipe"), recipe):
+            entry.clear()
+            entry |= {"recipe": as_json(recipe), "rows": {}}
         for seed in range(arguments.seeds):
-            values = {row: entry["rows"].get(row, {}).get("values", []) for row in rows}
-            lacking = {row: rows[row] for row in rows if len(values[row]) <= seed}
+            lacking = {
+                row: digits for row, digits in rows.items() if measured(entry["rows"], row) <= seed
+            }
             if not lacking:
                 continue
             found = score(trained(name, recipe, seed, sets), recipe, lacking)
             for row, accuracy in found.items():
-                entry["rows"][row] = summarise([*values[row], accuracy])
-            entry["measured"] = describe_run(COMMAND)
-            write_record("robustness", record | describe_run(COMMAND))
+                add(entry["rows"], row, accuracy)
+            entry["measured"] = record.describe()
+            record.save(name, seed, f"{len(found)} rows")
     columns = {
         name: {row: cell["mean"] for row, cell in entry["rows"].items()}
-        for name, entry in results.items()
+        for name, entry in record.results.items()
     }
     print(draw_table(columns))
 

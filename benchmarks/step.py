@@ -2,6 +2,8 @@
 
     python -m benchmarks.step [--device cpu|cuda]
 
+About 2 minutes on two idle cores.
+
 Three measurements on the preset `fast`, each step on a batch of its own:
 
 - the profile: which share of a step each kind of operation takes, by torch.profiler;
@@ -14,7 +16,6 @@ The variants take turns; the median over all turns counts.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.recording import describe_run, write_record
+from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import load_mnist, split
 from mnist_lab.models import build_model
 from mnist_lab.training import PRESETS, Batch, Batches, TrainConfig, make_optimizer, train_step
@@ -116,9 +117,8 @@ def profile_steps(
 
 def main() -> None:
     """Measure all three and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    arguments = parser.parse_args()
+    arguments = read_arguments(make_parser(__doc__, devices=("cpu", "cuda")))
+    record = Record("step", arguments, resume=False)
     device = torch.device(arguments.device)
     train = split(load_mnist().train, seed=0)[0]
 
@@ -150,16 +150,13 @@ def main() -> None:
     wait(device)
     first = time.perf_counter() - started
     later = median_milliseconds({"eager": stepping(size), "compiled": compiled}, device)
-    results = {
+    record.parts["results"] = {
         "batch_size": size,
         "profile": shares,
         "milliseconds": by_size,
         "compile": {"first_step_seconds": round(first, 2), "milliseconds": later},
     }
-    print(results)
-    suffix = "" if device.type == "cpu" else f"_{device.type}"
-    command = f"python -m benchmarks.step --device {arguments.device}"
-    write_record(f"step{suffix}", {**describe_run(command), "results": results})
+    record.save(record.results)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ from .resnet import (
 )
 from .seeding import (
     seeded_generator as seeded_generator,
+    weights_from as weights_from,
 )
 from .vit import (
     SelfAttention as SelfAttention,

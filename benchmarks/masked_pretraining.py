@@ -70,6 +70,13 @@ QUICK_RATE = 0.01  # of fine-tuning after each way
 
 
 @cache
+def load_parts() -> tuple[DigitSet, DigitSet, DigitSet]:
+    """Return digits to draw labels from, 5,000 to choose the rate on, and 5,000 to report."""
+    train, report = split(load_mnist().train, seed=0)
+    return *split(train, seed=1, validation=5_000), report
+
+
+@cache
 def base(record: Record, seed: int) -> nn.Module:
     """Return an encoder that was pretrained on all 55,000 training digits.
 
@@ -120,8 +127,7 @@ def score(model: nn.Module, digits: DigitSet) -> float:
 def measure(record: Record, method: str, count: int, draws: int) -> None:
     """Choose the rate of one method at `count` labels a class, then report it."""
     entry = record.entry("labels", method, count)
-    train, validation = split(load_mnist().train, seed=0)
-    pool, choose = split(train, seed=1, validation=5_000)
+    pool, choose, report = load_parts()
 
     def run(draw: int, rate: float, scored: DigitSet) -> float:
         start = base(record, draw % BASES)
@@ -138,7 +144,7 @@ def measure(record: Record, method: str, count: int, draws: int) -> None:
         entry.pop("accuracy", None)
     entry["rate"] = best
     for draw in range(measured(entry, "accuracy"), draws):
-        add(entry, "accuracy", run(draw, best, validation))
+        add(entry, "accuracy", run(draw, best, report))
     record.save(method, count, best, entry["accuracy"]["mean"], entry["accuracy"]["std"])
 
 

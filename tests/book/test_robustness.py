@@ -10,7 +10,6 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from tests.test_pages_network import FLOORS, HELPED
 
 from benchmarks import other_hands, robustness
 from mnist_lab.data.corruptions import CORRUPTIONS
@@ -21,6 +20,7 @@ from mnist_lab.lessons.records import load_record
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.checkpoints import ModelCard
 from mnist_lab.training.config import TrainConfig
+from tests.pages.test_pages_network import FLOORS, HELPED
 
 
 class TestTheRecord:
@@ -43,7 +43,7 @@ class TestTheRecord:
     def test_is_of_the_recipes_that_are_in_use(self) -> None:
         results = load_record("robustness")["results"]
         for name, recipe in robustness.RECIPES.items():
-            assert robustness.is_recipe(results[name]["recipe"], recipe), name
+            assert robustness.describes(results[name]["recipe"], recipe), name
 
 
 class TestTheScript:
@@ -134,9 +134,12 @@ class TestOtherHands:
 
     @pytest.mark.parametrize("manner", list(other_hands.MANNERS))
     def test_each_manner_makes_readable_digits(self, manner: str, hands: dict[str, Any]) -> None:
+        slants = len(other_hands.SLANTS)
+        if manner == "predict":  # takes long: in one slant, as the script does
+            hands, slants = {name: hand[1::3] for name, hand in hands.items()}, 1
         digits = other_hands.draw_hands(hands, manner)
-        assert digits.images.shape == (30, 28, 28)
-        assert digits.labels.tolist() == [label for label in range(10) for _ in range(3)]
+        assert digits.images.shape == (10 * slants, 28, 28)
+        assert digits.labels.tolist() == [label for label in range(10) for _ in range(slants)]
         assert (digits.images.max(axis=(1, 2)) > 100).all()
         middles = digits.images.astype(float)
         rows = middles.sum(2) @ np.arange(28) / middles.sum((1, 2))
@@ -167,15 +170,6 @@ class TestOtherHands:
         assert (top > 60).sum() > 10
         assert bottom[14:].sum() == 0 < bottom[:14].sum()
 
-    def test_scans_are_those_that_scikit_learn_lacks(self, tmp_path: Path) -> None:
-        from sklearn.datasets import load_digits
-
-        known = load_digits().data.astype(int)[:3].tolist()
-        new = [[16 * (place % 8 == 3) for place in range(64)]]
-        lines = [",".join(map(str, [*row, 4])) for row in known + new]
-        (tmp_path / "optdigits.dat").write_text("\n".join(lines))
-        scans = other_hands.load_scanned_digits(tmp_path / "optdigits.dat")
-        assert scans.labels.tolist() == [4]
-        assert scans.images[0, 14].argmax() in (13, 14)
+    def test_binary_digits_are_black_or_white(self) -> None:
         binary = other_hands.make_binary(load_uci_digits().subset(np.arange(50)))
         assert ((binary.images < 60) | (binary.images > 195)).mean() > 0.85

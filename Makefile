@@ -17,9 +17,11 @@ BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/resu
 
 # Threads that wait actively starve each other where two processes share the cores.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Two processes with a thread each are quicker than one with two: the arrays here are small.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint unit chapters pages lab refresh text bench student address clean
+.PHONY: help book test lint unit slow chapters pages lab refresh text bench student address clean
 
 help: ## show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' \
@@ -28,15 +30,16 @@ help: ## show what there is
 $(INSTALLED): pyproject.toml constraints.txt mnist_lab/__init__.py
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mnist-lab needs Python 3.11 or newer; name one with PYTHON=...')"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book,test,lab,write,export]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
 book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in $(CURDIR)/$(SITE)/index.html"
 
-# The network that the pages read with. It is trained anew only when what it comes from has changed.
+# The network that the pages read with. It is trained anew only when what it comes from has changed:
+# MNIST, and the rooms that the script imports from.
 RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/files/*.xz $(addprefix mnist_lab/, \
-	data/*.py models/*.py training/*.py export.py files.py))
+	files.py extras.py data/*.py models/*.py training/*.py export.py))
 
 $(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
 	$(PY) -m book.recogniser $@
@@ -45,15 +48,18 @@ $(BUILT): $(INSTALLED) $(BOOK_SOURCES) $(RECOGNISER)
 	$(BIN)/jupyter-book build . -W -n --keep-going --all
 	@touch $@
 
-test: lint unit chapters pages ## lint, types, unit tests, every chapter, the built pages
+test: lint unit slow chapters pages ## lint, types, all tests, every chapter, the built pages
 
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: $(INSTALLED) ## unit tests
-	$(PY) -m pytest tests -m "not site"
+unit: $(INSTALLED) ## the quick tests, on two cores
+	$(ONE_THREAD) $(PY) -m pytest tests -m "not site and not slow and not processes" -n 2 --dist loadfile
+
+slow: $(INSTALLED) ## the tests that take long or start processes, one after the other
+	$(ONE_THREAD) $(PY) -m pytest tests -m "not site and (slow or processes)"
 
 chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
 	$(PY) -m tools.check_chapters

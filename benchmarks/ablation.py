@@ -13,6 +13,7 @@ the same order of digits, so rows may be compared seed by seed.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import nn
 
 from benchmarks.recording import Record, add, make_parser, measured, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
-from mnist_lab.models import build_model, weights_from
+from mnist_lab.models import build_model, drawn_from
 from mnist_lab.training import (
     Augmentation,
     Batches,
@@ -80,16 +81,11 @@ def measure(row: Row, seed: int, train: DigitSet, validation: DigitSet) -> dict[
     model = build_model("resnet", seed=seed, **{**NETWORK, **row.network})
     if row.default_start:
         start_as_torch_does(model, seed)
-    batches = Batches(
-        train, config.batch_size, augmentation=config.augmentation, shuffle=True, seed=seed
-    )
     started = time.perf_counter()
-    state = start_training(model, batches, config)
-    try:
+    state = start_training(model, train, config)
+    with suppress(FloatingPointError):
         for _ in range(config.epochs):
-            train_epoch(state, batches, config)
-    except FloatingPointError:
-        pass
+            train_epoch(state)
     seconds = time.perf_counter() - started
     return {
         "accuracy": evaluate(model, Batches(validation)).accuracy,
@@ -99,7 +95,7 @@ def measure(row: Row, seed: int, train: DigitSet, validation: DigitSet) -> dict[
 
 def start_as_torch_does(model: nn.Module, seed: int) -> None:
     """Draw every convolution's weights as `nn.Conv2d` itself would have."""
-    with weights_from(seed):
+    with drawn_from(seed):
         for part in model.modules():
             if isinstance(part, nn.Conv2d):
                 part.reset_parameters()

@@ -33,9 +33,7 @@ from mnist_lab.training import (
     TrainConfig,
     evaluate,
     fit,
-    predict,
-    start_training,
-    train_epoch,
+    logits_of,
 )
 
 ARCHITECTURES = ("linear", "mlp", "small_cnn", "lstm", "vit", "resnet")
@@ -67,16 +65,13 @@ def train_on_few(
     take longer than the training.
     """
     config = TrainConfig(epochs=epochs, batch_size=BATCH_SIZE, learning_rate=rate, seed=seed)
-    batches = Batches(digits, BATCH_SIZE, shuffle=True, seed=seed)
-    state = start_training(build_model(name, seed=seed), batches, config)
-    for _ in range(epochs):
-        train_epoch(state, batches, config)
-    return evaluate(state.model, Batches(validation)).accuracy
+    run = fit(name, digits, config=config, device="cpu", progress=False)
+    return evaluate(run.model, Batches(validation)).accuracy
 
 
 def misread(run: FitResult, validation: DigitSet) -> dict[str, int]:
     """Return what each misread digit was taken for, by its place in the validation part."""
-    read = predict(run.model, Batches(validation)).argmax(1).numpy()
+    read = logits_of(run.model, Batches(validation)).argmax(1).numpy()
     return {str(i): int(read[i]) for i in np.flatnonzero(read != validation.labels)}
 
 

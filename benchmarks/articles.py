@@ -12,7 +12,6 @@ interrupted measurement loses one run at most.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from benchmarks.recording import Record, add, make_parser, measured, read_arguments
@@ -25,8 +24,6 @@ from mnist_lab.training import (
     evaluate,
     fit,
     score_as_is,
-    start_training,
-    train_epoch,
 )
 
 FORMS = ("as_printed", "corrected")
@@ -36,35 +33,19 @@ def run_once(recipe: Recipe, mnist: MNIST, seed: int) -> dict[str, float]:
     """Train a recipe from one seed and score it once on the test set."""
     config = replace(recipe.config, seed=seed)
     test = Batches(mnist.test, normalisation=config.normalisation)
+    train, validation = mnist.train, None
     if recipe.holds_out_validation:
         train, validation = split(mnist.train, seed)
-        result = fit(
-            recipe.model, train, validation, config, arguments=recipe.arguments, progress=False
-        )
-        model, seconds = result.model, result.seconds
-    else:
-        model = build_model(recipe.model, seed=seed, **recipe.arguments)
-        batches = Batches(
-            mnist.train,
-            config.batch_size,
-            normalisation=config.normalisation,
-            shuffle=True,
-            seed=seed,
-        )
-        state = start_training(model, batches, config)
-        started = time.perf_counter()
-        for _ in range(config.epochs):
-            train_epoch(state, batches, config)
-        seconds = time.perf_counter() - started
-    score = evaluate(model, test)
+    run = fit(recipe.model, train, validation, config, arguments=recipe.arguments, progress=False)
+    score = evaluate(run.model, test)
     if recipe.scores_in_eval_mode:
-        return {"accuracy": score.accuracy, "loss": score.loss, "seconds": seconds}
+        return {"accuracy": score.accuracy, "loss": score.loss, "seconds": run.seconds}
     # Article 000 scores with dropout on; the same weights in eval mode show what that costs.
-    printed = score_as_is(model.train(), test)
+    printed = score_as_is(run.model.train(), test)
     return {
         "accuracy": printed.accuracy,
         "loss": printed.loss,
-        "seconds": seconds,
+        "seconds": run.seconds,
         "accuracy_with_eval": score.accuracy,
     }
 

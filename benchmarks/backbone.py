@@ -35,14 +35,14 @@ from mnist_lab.finetuning import (
     cache_features,
     count_trainable,
     freeze,
+    freeze_backbone,
     layerwise_groups,
     list_stages,
     train_probe,
-    train_steps,
     unfreeze,
 )
 from mnist_lab.models import build_model, count_parameters, load_backbone
-from mnist_lab.training import Augmentation, Batches, TrainConfig, choose_device, evaluate
+from mnist_lab.training import Augmentation, Batches, TrainConfig, choose_device, evaluate, fit
 
 METHODS = ("full", "lora", "small_cnn", "head", "top", "layerwise")
 TOP_STAGES = 3  # the head, and the two stages before it: five of the 16 blocks
@@ -70,10 +70,11 @@ def prepare(
     model = load_backbone(backbone, seed=config.seed, input_size=INPUT_SIZE)
     if method == "lora":
         add_lora(model, rank=RANK, seed=config.seed)
-    if method in ("head", "top"):
-        stages = list_stages(model)[-(1 if method == "head" else TOP_STAGES) :]
+    if method == "head":
+        freeze_backbone(model)
+    if method == "top":
         freeze(model)
-        unfreeze(model, *(name for stage in stages for name in stage))
+        unfreeze(model, *(name for stage in list_stages(model)[-TOP_STAGES:] for name in stage))
     groups = layerwise_groups(model, config, DECAY) if method == "layerwise" else None
     return model, groups
 
@@ -90,11 +91,16 @@ def run(
 ) -> tuple[float, float]:
     """Train once; return the accuracy after the last step and the processor's seconds."""
     config = TrainConfig(
-        batch_size=BATCH_SIZE, learning_rate=rate, augmentation=AUGMENTATION, seed=seed
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        learning_rate=rate,
+        augmentation=AUGMENTATION,
+        seed=seed,
     )
     model, groups = prepare(method, backbone, config)
     started = time.process_time()
-    train_steps(model, digits, config, steps, device=str(held_out.device), groups=groups)
+    device = str(held_out.device)
+    fit(model, digits, config=config, groups=groups, device=device, progress=False)
     seconds = time.process_time() - started
     return evaluate(model, held_out).accuracy, seconds
 

@@ -18,7 +18,7 @@ import torch
 from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.training import PRESETS, Batches, fit, load_checkpoint, predict
+from mnist_lab.training import PRESETS, Batches, fit, load_checkpoint, logits_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 
@@ -49,7 +49,7 @@ def train_members(preset: str, count: int) -> list[torch.nn.Module]:
 def accuracy_by_size(members: list[torch.nn.Module], digits: DigitSet, preset: str) -> list[float]:
     """Return the accuracy of the first one, two, ... members together."""
     batches = Batches(digits, normalisation=PRESETS[preset].config.normalisation)
-    probabilities = torch.stack([predict(member, batches).softmax(1) for member in members])
+    probabilities = torch.stack([logits_of(member, batches).softmax(1) for member in members])
     sizes = torch.arange(1, len(members) + 1)[:, None, None]
     together = (probabilities.cumsum(0) / sizes).argmax(2)  # (members, n)
     right = (together == batches.labels).double().mean(1)

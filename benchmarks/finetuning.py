@@ -43,16 +43,15 @@ from mnist_lab.data import (
     thin_strokes,
 )
 from mnist_lab.finetuning import (
+    GradualUnfreezing,
     PullTowardsStart,
-    freeze,
+    freeze_backbone,
     layerwise_groups,
-    list_stages,
     replace_head,
-    train_steps,
 )
 from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate
+from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate, fit
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 BATCH_SIZE = 32  # many steps in little time
@@ -96,7 +95,8 @@ def make_task(name: str) -> Task:
         pool, choose, report = (keep_classes(part, "56789") for part in (rest, choose, validation))
         return Task(pool, choose, report, keep_classes(old, "01234"), "01234")
     if name == "uci":
-        most, report = split(load_uci_digits(), seed=0, validation=600)
+        uci = replace(load_uci_digits(), part="train")  # here to be learnt from, but for 600
+        most, report = split(uci, seed=0, validation=600)
         pool, choose = split(most, seed=1, validation=600)
         return Task(pool, choose, report, old, "0123456789")
     pool, choose, report = (
@@ -112,10 +112,7 @@ def pretrain(names: str, seed: int, device: str) -> nn.Module:
     rest, _ = split(split(load_mnist().train, seed=0)[0], seed=1, validation=5_000)
     digits = keep_classes(rest, names)
     model = build_model("small_cnn", seed=seed, classes=len(names))
-    model.to(memory_format=torch.channels_last)
-    steps = PRETRAINING.epochs * -(-len(digits) // PRETRAINING.batch_size)
-    train_steps(model, digits, PRETRAINING, steps, device=device)
-    return model.eval()
+    return fit(model, digits, config=PRETRAINING, device=device, progress=False).model
 
 
 def adapt(
@@ -129,29 +126,36 @@ def adapt(
     device: str,
 ) -> nn.Module:
     """Return a network adapted to `digits`, trained as `method` says."""
-    config = TrainConfig(
-        learning_rate=rate, batch_size=BATCH_SIZE, augmentation=AUGMENTATION, seed=seed
-    )
+    config = make_config(rate, steps, seed)
     if method == "scratch":
         model = build_model("small_cnn", seed=seed, classes=len(digits.class_names))
     elif new_head:
         model = replace_head(base, len(digits.class_names), seed)
     else:
         model = copy.deepcopy(base)
-    model.to(memory_format=torch.channels_last)  # the same numbers, in less time
     if method == "head":
-        freeze(model, *(name for stage in list_stages(model)[:-1] for name in stage))
-    train_steps(
+        freeze_backbone(model)
+    return fit(
         model,
         digits,
-        config,
-        steps,
-        device=device,
+        config=config,
         groups=layerwise_groups(model, config, LAYERWISE_DECAY) if method == "layerwise" else None,
         penalty=PullTowardsStart(model, PULL) if method == "pull" else None,
-        gradual=method == "gradual",
+        before_step=GradualUnfreezing(model) if method == "gradual" else None,
+        device=device,
+        progress=False,
+    ).model
+
+
+def make_config(rate: float, steps: int, seed: int) -> TrainConfig:
+    """Return how every rival trains: about so many steps, in whole epochs."""
+    return TrainConfig(
+        steps=steps,
+        learning_rate=rate,
+        batch_size=BATCH_SIZE,
+        augmentation=AUGMENTATION,
+        seed=seed,
     )
-    return model
 
 
 def score(model: nn.Module, digits: DigitSet, device: str) -> float:
@@ -239,7 +243,7 @@ def rehearse(record: Record, draws: int, count: int = 10) -> None:
         entry = record.entry("rehearsal", kept)
         for draw in range(measured(entry, "old"), draws):
             base = pretrain("01234", draw % BASES, device)
-            model = extend_head(base, len(names), draw).to(memory_format=torch.channels_last)
+            model = extend_head(base, len(names), draw)
             new = few_labels(keep_classes(rest, "56789"), count, draw)
             digits = replace(new, labels=new.labels + 5, class_names=names)
             if kept:
@@ -248,10 +252,8 @@ def rehearse(record: Record, draws: int, count: int = 10) -> None:
                     np.concatenate([old.images, digits.images]),
                     np.concatenate([old.labels, digits.labels]),
                 )
-            config = TrainConfig(
-                learning_rate=rate, batch_size=BATCH_SIZE, augmentation=AUGMENTATION, seed=draw
-            )
-            train_steps(model, digits, config, STEPS[count], device=device)
+            config = make_config(rate, STEPS[count], draw)
+            fit(model, digits, config=config, device=device, progress=False)
             for key, chosen in (("old", validation.labels < 5), ("new", validation.labels >= 5)):
                 add(entry, key, score(model, validation.subset(chosen), device))
         record.save("rehearsal", kept, rate, entry["old"]["mean"], entry["new"]["mean"])

@@ -17,9 +17,8 @@ measured on validation data; the test set is not looked at.
 from __future__ import annotations
 
 import copy
-import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from benchmarks.recording import (
     DEVICES,
     Record,
     add,
+    as_json,
     choose_rate,
     make_parser,
     measured,
@@ -37,16 +37,23 @@ from benchmarks.recording import (
 )
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
-    PretrainConfig,
-    freeze,
-    list_stages,
-    pretrain,
+    PRETRAIN,
+    GuessHiddenPatches,
+    freeze_backbone,
+    make_autoencoder,
     replace_head,
-    train_steps,
 )
 from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate, load_checkpoint
+from mnist_lab.training import (
+    Augmentation,
+    Batches,
+    FitResult,
+    TrainConfig,
+    evaluate,
+    fit,
+    load_checkpoint,
+)
 
 RATES = (0.001, 0.003, 0.01, 0.03)
 BATCH_SIZE = 50
@@ -56,15 +63,16 @@ METHODS = ("scratch", "pretrained", "head", "cnn")
 BASES = 1  # pretrained networks, taken in turn
 SEARCH_SEED = 1_000  # label draws to choose on start here, those to report at 0
 SEARCHED = {1: 2, 10: 2, 100: 1}  # draws for each rate; many labels differ less
-PRETRAINING = PretrainConfig(epochs=8, augmentation=AUGMENTATION)
+PRETRAINING = replace(PRETRAIN, epochs=8, augmentation=AUGMENTATION)
+OBJECTIVE = GuessHiddenPatches()
 QUICK = replace(PRETRAINING, epochs=3)
 QUICK_DIGITS = 20_000
 RUNS = Path("runs/masked_pretraining")
-WAYS: dict[str, dict[str, Any]] = {
-    "mask_0.5": {"mask_share": 0.5},
-    "mask_0.75": {},
-    "mask_0.9": {"mask_share": 0.9},
-    "plain_pixels": {"normalised_targets": False},
+WAYS = {
+    "mask_0.5": replace(OBJECTIVE, mask_share=0.5),
+    "mask_0.75": OBJECTIVE,
+    "mask_0.9": replace(OBJECTIVE, mask_share=0.9),
+    "plain_pixels": replace(OBJECTIVE, normalised_targets=False),
 }
 QUICK_RATE = 0.01  # of fine-tuning after each way
 
@@ -74,6 +82,18 @@ def load_parts() -> tuple[DigitSet, DigitSet, DigitSet]:
     """Return digits to draw labels from, 5,000 to choose the rate on, and 5,000 to report."""
     train, report = split(load_mnist().train, seed=0)
     return *split(train, seed=1, validation=5_000), report
+
+
+def pretrain(
+    digits: DigitSet,
+    validation: DigitSet,
+    config: TrainConfig,
+    objective: GuessHiddenPatches,
+    **options: Any,
+) -> FitResult:
+    """Pretrain a new transformer; `result.model.encoder` is what comes of it."""
+    model = make_autoencoder(build_model("vit", seed=config.seed), config.seed)
+    return fit(model, digits, validation, config, objective=objective, **options)
 
 
 @cache
@@ -88,13 +108,13 @@ def base(record: Record, seed: int) -> nn.Module:
     entries = record.entry("pretraining")
     if str(seed) not in entries or not folder.exists():
         result = pretrain(
-            train, validation, config, device=record.device, folder=folder, resume=True
+            train, validation, config, OBJECTIVE, device=record.device, folder=folder, resume=True
         )
-        losses = [round(report.validation_loss, 5) for report in result.reports]
+        losses = [round(report.validation.loss, 5) for report in result.reports]
         entries[str(seed)] = {"masked_loss": losses}
         record.save("pretrained", seed, losses[-1])
     model, card = load_checkpoint(folder)
-    if card.training["config"] != json.loads(json.dumps(asdict(config))):
+    if card.training["config"] != as_json(config):
         raise ValueError(f"{folder} holds another run: remove it.")
     return model.to(record.device)
 
@@ -104,7 +124,11 @@ def adapt(
 ) -> nn.Module:
     """Return a network trained on `digits`; `start` is the encoder, where there is one."""
     config = TrainConfig(
-        learning_rate=rate, batch_size=BATCH_SIZE, augmentation=AUGMENTATION, seed=seed
+        steps=steps,
+        learning_rate=rate,
+        batch_size=BATCH_SIZE,
+        augmentation=AUGMENTATION,
+        seed=seed,
     )
     if method in ("scratch", "cnn"):
         model = build_model("small_cnn" if method == "cnn" else "vit", seed=seed)
@@ -112,10 +136,9 @@ def adapt(
         assert start is not None
         model = replace_head(copy.deepcopy(start), 10, seed)
     if method == "head":
-        freeze(model, *(name for stage in list_stages(model)[:-1] for name in stage))
+        freeze_backbone(model)
     device = "cpu" if start is None else str(next(start.parameters()).device)
-    train_steps(model, digits, config, steps, device=device)
-    return model
+    return fit(model, digits, config=config, device=device, progress=False).model
 
 
 def score(model: nn.Module, digits: DigitSet) -> float:
@@ -153,13 +176,13 @@ def compare_ways(record: Record, draws: int) -> None:
     train, validation = split(load_mnist().train, seed=0)
     few = train.subset(slice(0, QUICK_DIGITS))
     entries = record.entry("quick")
-    for name, changes in WAYS.items():
+    for name, objective in WAYS.items():
         if entries.get(name, {}).get("n", 0) >= draws:
             continue
-        config = replace(QUICK, **changes)
         started = time.process_time()
-        result = pretrain(few, validation, config, device=record.device, progress=False)
+        result = pretrain(few, validation, QUICK, objective, device=record.device, progress=False)
         seconds = time.process_time() - started
+        start = result.model.get_submodule("encoder")
         values = [
             score(
                 adapt(
@@ -168,7 +191,7 @@ def compare_ways(record: Record, draws: int) -> None:
                     QUICK_RATE,
                     STEPS[10],
                     draw,
-                    result.model.encoder,
+                    start,
                 ),
                 validation,
             )
@@ -188,7 +211,7 @@ def main() -> None:
         "augmentation": {"rotate": 10, "shift": 2, "scale": 0.1, "shear": 5},
         "bases": BASES,
         "epochs": PRETRAINING.epochs,
-        "mask_share": PRETRAINING.mask_share,
+        "mask_share": OBJECTIVE.mask_share,
         "quick": {"digits": QUICK_DIGITS, "epochs": QUICK.epochs, "rate": QUICK_RATE},
     }
     record = Record("masked_pretraining", arguments, {"setting": setting})

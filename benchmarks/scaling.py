@@ -16,24 +16,36 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from benchmarks.recording import DEVICES, Record, make_parser, read_arguments
-from mnist_lab.data import load_mnist, split
-from mnist_lab.finetuning import PretrainConfig, make_autoencoder, pretrain_epoch, score_masked
+from mnist_lab.data import DigitSet, load_mnist, split
+from mnist_lab.finetuning import PRETRAIN, GuessHiddenPatches, MaskedAutoencoder, make_autoencoder
 from mnist_lab.lessons import summarise
-from mnist_lab.models import count_parameters
-from mnist_lab.training import Batches, start_training
+from mnist_lab.models import build_model, count_parameters
+from mnist_lab.training import Batches, start_training, train_epoch
 
 STEPS = 1_500
 LONGER = 4_500  # tried with the two widest, seed 0
-SCORES = 10  # on the way
-CONFIG = PretrainConfig(normalised_targets=False)  # errors of pixels, which can be pictured
+SCORES, SCORED = 10, 2_000  # how often on the way, and on how many validation digits
+OBJECTIVE = GuessHiddenPatches(normalised_targets=False)  # errors of pixels can be pictured
 DIGITS = (50, 100, 200, 400, 800, 55_000)
 WIDTHS = (8, 16, 32, 64, 96)
 WIDTH = 64  # where the digits vary
+
+
+def make_model(width: int, seed: int = 0) -> MaskedAutoencoder:
+    """Return an autoencoder whose encoder has this width."""
+    return make_autoencoder(build_model("vit", seed=seed, width=width), seed)
+
+
+@cache
+def load_parts() -> tuple[DigitSet, DigitSet]:
+    """Return the training digits and those held out."""
+    return split(load_mnist().train, seed=0)
 
 
 class _EnoughError(Exception):
@@ -44,33 +56,31 @@ def losses_on_the_way(
     digits: int, width: int, seed: int, device: str, steps: int = STEPS
 ) -> list[float]:
     """Pretrain for so many steps and return the held-out loss after every tenth of them."""
-    train, validation = split(load_mnist().train, seed=0)
+    train, validation = load_parts()
     chosen = np.random.default_rng(seed).permutation(len(train))[:digits]
-    batches = Batches(
-        train.subset(chosen), CONFIG.batch_size, device=device, shuffle=True, seed=seed
-    )
-    held_out = Batches(validation.subset(slice(0, 2_000)), device=device)
-    config = replace(CONFIG, seed=seed)
-    model = make_autoencoder(config, {"width": width}).to(device)
-    state = start_training(model, batches, config.steps)
-    state.total_steps = steps  # not a number of whole epochs
+    held_out = Batches(validation.subset(slice(0, SCORED)), device=device)
+    model = make_model(width, seed).to(device)
     losses: list[float] = []
 
-    def watch(_: float) -> None:
-        if state.step % (steps // SCORES) == 0:
-            losses.append(score_masked(model, held_out, config))
-        if state.step == steps:
+    def watch(step: int, _: int) -> None:
+        if step > 0 and step % (steps // SCORES) == 0:
+            losses.append(OBJECTIVE.score(model, held_out).loss)
+        if step == steps:
             raise _EnoughError
 
+    config = replace(PRETRAIN, seed=seed)
+    few = train.subset(chosen)
+    state = start_training(model, few, config, objective=OBJECTIVE, before_step=watch)
+    state.total_steps = steps  # not a number of whole epochs
     with suppress(_EnoughError):
         while True:
-            pretrain_epoch(state, batches, config, watch)
+            train_epoch(state)
     return losses
 
 
 def encoder_parameters(width: int) -> int:
     """Return how many numbers the encoder learns; its head takes no part."""
-    encoder = make_autoencoder(CONFIG, {"width": width}).encoder
+    encoder = make_model(width).encoder
     return count_parameters(encoder) - count_parameters(encoder.output)
 
 
@@ -80,9 +90,9 @@ def main() -> None:
     setting: dict[str, Any] = {
         "steps": STEPS,
         "longer": LONGER,
-        "batch_size": CONFIG.batch_size,
-        "learning_rate": CONFIG.learning_rate,
-        "mask_share": CONFIG.mask_share,
+        "batch_size": PRETRAIN.batch_size,
+        "learning_rate": PRETRAIN.learning_rate,
+        "mask_share": OBJECTIVE.mask_share,
         "digits": list(DIGITS),
         "widths": list(WIDTHS),
         "width": WIDTH,

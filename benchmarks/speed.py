@@ -33,7 +33,7 @@ from torchvision import transforms
 from benchmarks.recording import DEVICES, Record, make_parser, read_arguments
 from mnist_lab.data import MNIST_NORMALISATION, DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.models import build_model, count_parameters, weights_from
+from mnist_lab.models import build_model, count_parameters, drawn_from
 from mnist_lab.training import PRESETS, Batch, Batches, TrainConfig, choose_device, evaluate, fit
 
 Trained = tuple[nn.Module, float]  # the network and the seconds that its training took
@@ -128,7 +128,7 @@ def _adadelta(
 def train_in_one_pass(digits: DigitSet, seed: int, device: str) -> Trained:
     """Follow the quickest public recipe: Adam with short memory, one-cycle, batches of 256."""
     started = time.perf_counter()
-    with weights_from(seed):
+    with drawn_from(seed):
         model = OnePassNet().to(device)
     images = MNIST_NORMALISATION(torch.from_numpy(np.array(digits.images)).to(device)).unsqueeze(1)
     labels = torch.from_numpy(np.array(digits.labels)).to(device)
@@ -160,8 +160,8 @@ def ours(config: TrainConfig, model: str = "small_cnn") -> Train:
     """Return a recipe of the package, trained as the command line trains it."""
 
     def train(digits: DigitSet, seed: int, device: str) -> Trained:
-        few = digits.subset(np.arange(10))  # scored, untimed, because `fit` wants something to
-        result = fit(model, digits, few, replace(config, seed=seed), device=device, progress=False)
+        seeded = replace(config, seed=seed)
+        result = fit(model, digits, config=seeded, device=device, progress=False)
         return result.model, result.seconds
 
     return train

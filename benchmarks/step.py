@@ -23,13 +23,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import load_mnist, split
 from mnist_lab.models import build_model
-from mnist_lab.training import PRESETS, Batch, Batches, TrainConfig, make_optimizer, train_step
+from mnist_lab.training import PRESETS, Batch, TrainState, start_training, train_step
 
 FAST = PRESETS["fast"]
 SIZES = (16, 32, 64, 128, 256, 512, 1_024)
@@ -51,13 +50,12 @@ KINDS = {
 REST = "Python and all else"
 
 
-def steps(model: nn.Module, batches: Batches, config: TrainConfig) -> Iterator[Batch]:
+def steps(state: TrainState) -> Iterator[Batch]:
     """Train for ever, one step for each batch that is asked for."""
-    optimizer = make_optimizer(model, config)
-    model.train()
+    state.model.train()
     while True:
-        for batch in batches:
-            train_step(model, optimizer, batch, config)
+        for batch in state.batches:
+            train_step(state, batch)
             yield batch
 
 
@@ -125,13 +123,15 @@ def main() -> None:
     def stepping(
         size: int, *, last: bool = True, precision: Any = "float32", compiled: bool = False
     ) -> Iterator[Batch]:
-        memory = torch.channels_last if last else torch.contiguous_format
-        model: Any = build_model(FAST.model, **FAST.arguments).to(device).to(memory_format=memory)
-        config = replace(FAST.config, precision=precision)
-        batches = Batches(train, size, device=device, shuffle=True)
+        model: Any = build_model(FAST.model, **FAST.arguments).to(device)
+        # All digits: what is timed is a step, and not the choice of the hardest.
+        config = replace(FAST.config, precision=precision, batch_size=size, hardest_share=1.0)
+        state = start_training(model, train, config)
+        if not last:
+            model.to(memory_format=torch.contiguous_format)
         if compiled:
-            model = torch.compile(model)
-        return steps(model, batches, config)
+            state.model = torch.compile(model)  # type: ignore[assignment]
+        return steps(state)
 
     size = FAST.config.batch_size
     shares = profile_steps(stepping(size), device)

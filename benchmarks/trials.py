@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.models import MODELS, SmallCNN
+from mnist_lab.models import SmallCNN, register
 from mnist_lab.training import PRESETS, Augmentation, fit
 
 FAST = PRESETS["fast"]
@@ -74,6 +74,9 @@ class EarlyPool(nn.Module):
         return logits
 
 
+NETWORKS = {"frozen_stem": FrozenStem, "strided": Strided, "early_pool": EarlyPool}
+
+
 @dataclass(frozen=True)
 class Trial:
     """A change of the configuration, or another network."""
@@ -114,7 +117,8 @@ def main() -> None:
     """Try everything and write the record."""
     arguments = read_arguments(make_parser(__doc__, seeds=5))
     record = Record("trials", arguments, resume=False)
-    MODELS.update(frozen_stem=FrozenStem, strided=Strided, early_pool=EarlyPool)
+    for name, network in NETWORKS.items():
+        register(name, network)
     train, validation = split(load_mnist().train, seed=0)
     scores: dict[str, list[float]] = {name: [] for name in TRIALS}
     seconds: dict[str, list[float]] = {name: [] for name in TRIALS}

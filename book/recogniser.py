@@ -44,7 +44,7 @@ def main(target: Path) -> float:
     """Train, check and write; return the accuracy on validation data."""
     train, validation = split(load_mnist().train, seed=0)
     result = fit(
-        PAGES.model, PAGES.prepare(train), validation, PAGES.config,
+        PAGES.model, train, validation, PAGES.config,
         arguments=PAGES.arguments, device="cpu", progress=sys.stderr.isatty(),
     )  # fmt: skip
     accuracy = result.best.validation.accuracy

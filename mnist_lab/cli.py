@@ -1,8 +1,8 @@
-"""The command line: `python -m mnist_lab train | pretrain | evaluate | predict | export`.
+"""The command line: `python -m mnist_lab train | pretrain | finetune | evaluate | predict | ...`.
 
 Results go to standard output (with --json, the last line is one JSON object), progress to standard
 error. Bad usage or bad input is one sentence on standard error and status 2. Of several processes
-that torchrun starts, one prints and writes.
+that torchrun starts, one prints and writes; a process that is lost to the others says so itself.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from mnist_lab import __version__
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
 
-    from mnist_lab.training.checkpoints import ModelCard
+    import torch
+
+    from mnist_lab.data.digit_set import DigitSet
+    from mnist_lab.training.config import TrainConfig
+    from mnist_lab.training.processes import Ranks
+    from mnist_lab.training.runs import FitResult
 
 # Nothing heavy is imported here: `--help` and a wrong option answer at once.
 
@@ -45,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_pretrain(commands)
+    _add_finetune(commands)
     _add_evaluate(commands)
     _add_predict(commands)
     _add_export(commands)
@@ -54,12 +60,14 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_train(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
-        help="train on MNIST and write a checkpoint",
+        help="train on MNIST or your own digits, and write a checkpoint",
         description="Train on 55,000 of MNIST's training digits and keep the epoch that is best on "
-        "the other 5,000. Ctrl-C leaves a usable checkpoint. Several processes or GPUs share the "
-        "work where torchrun starts them: torchrun --nproc_per_node=2 -m mnist_lab train.",
-        epilog="With --json: validation_accuracy and loss (both on the 5,000), seconds (training "
-        "only), parameters, epochs, device, seed; with --test also accuracy (0 to 1) and n.",
+        "the other 5,000; of your own digits (--data) a tenth is held out. Ctrl-C leaves a usable "
+        "checkpoint. Several processes or GPUs share the work where torchrun starts them: "
+        "torchrun --nproc_per_node=2 -m mnist_lab train.",
+        epilog="With --json: validation_accuracy and loss (both on what is held out), seconds "
+        "(training only), parameters, epochs, device, seed; with --test also accuracy (0 to 1) "
+        "and n.",
     )
     parser.add_argument(
         "--preset",
@@ -68,20 +76,18 @@ def _add_train(commands: Any) -> None:
         help="how much to train: a second, minutes, or a quarter of an hour on 2 cores "
         "(default: standard)",
     )
-    parser.add_argument("--model", metavar="NAME", help="another network than the preset's")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="another network than the preset's; efficientnet_lite0 and resnet18 start from their "
+        "ImageNet weights",
+    )
+    _add_data(parser, default="mnist")
     parser.add_argument("--epochs", type=int, metavar="N", help="another number of epochs")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    _add_device(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the checkpoint (default: runs/PRESET)"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the unfinished run in --out, exactly"
-    )
+    _add_run(parser, "runs/PRESET")
     parser.add_argument(
         "--test", action="store_true", help="score the 10,000 test digits once, at the very end"
     )
-    _add_json(parser)
     parser.set_defaults(run=_train)
 
 
@@ -91,7 +97,7 @@ def _add_pretrain(commands: Any) -> None:
         help="let a vision transformer learn from digits without their labels",
         description="Hide patches of 55,000 of MNIST's training digits and train a vision "
         "transformer to guess them; no label is read. The checkpoint is a vit whose head is "
-        "untrained: fine-tune it. After every epoch the run can be stopped and resumed. torchrun "
+        "untrained: finetune it. After every epoch the run can be stopped and resumed. torchrun "
         "shares the work among processes or GPUs, as for train.",
         epilog="With --json: masked_loss (mean squared error of the hidden pixels of 5,000 other "
         "digits, normalised), seconds (training only), parameters (of the encoder), epochs, "
@@ -101,23 +107,75 @@ def _add_pretrain(commands: Any) -> None:
     parser.add_argument(
         "--mask-share",
         type=float,
+        default=0.75,
         metavar="SHARE",
         help="share of the patches that is hidden, above 0 and below 1 (default: 0.75)",
     )
+    _add_run(parser, "runs/pretrained")
+    parser.set_defaults(run=_pretrain)
+
+
+def _add_finetune(commands: Any) -> None:
+    parser = commands.add_parser(
+        "finetune",
+        help="teach a checkpoint new digits",
+        description="Teach a trained network new digits, such as your own hand's. Where it knows "
+        "all their classes it keeps its head, else it gets a new one for them. With five digits of "
+        "each class or more, a fifth is held out and the best epoch is kept; with fewer, the last.",
+        epilog="With --json: validation_accuracy and loss (null where nothing is held out), "
+        "seconds (training only), parameters, epochs, device, seed, way, trained_on and held_out "
+        "(how many digits).",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    _add_data(parser, required=True)
+    parser.add_argument(
+        "--way",
+        default="gradual",
+        choices=["head", "gradual", "full", "lora"],
+        help="what learns: the head alone; the head first and one stage more at a time (default); "
+        "everything; or changes of low rank (their few numbers are written beside the checkpoint)",
+    )
+    parser.add_argument(
+        "--rehearse",
+        type=int,
+        default=0,
+        metavar="N",
+        help="mix N of MNIST's digits of each class in, so that they are not forgotten "
+        "(default: 0)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="about how many steps of 32 digits (default: 300)",
+    )
+    _add_run(parser, "DIR-finetuned")
+    parser.set_defaults(run=_finetune)
+
+
+def _add_data(parser: argparse.ArgumentParser, **options: Any) -> None:
+    or_default = " (default)" if "default" in options else ""
+    parser.add_argument(
+        "--data",
+        metavar="mnist|PATH",
+        help=f"MNIST's training part{or_default}, or your own digits: an .npz with images "
+        "(n, 28, 28) uint8, white ink on black, and labels; a folder of IDX files; or a folder "
+        "with one sub-folder of pictures per class",
+        **options,
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add what every command that trains takes."""
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     _add_device(parser)
     parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/pretrained"),
-        metavar="DIR",
-        help="folder of the checkpoint (default: runs/pretrained)",
+        "--out", type=Path, metavar="DIR", help=f"folder of the checkpoint (default: {default})"
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with the unfinished run in --out, exactly"
     )
     _add_json(parser)
-    parser.set_defaults(run=_pretrain)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -189,67 +247,54 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# --- What trains ---------------------------------------------------------------------------------
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.mnist import load_mnist
-    from mnist_lab.data.splits import split
-    from mnist_lab.models.registry import count_parameters
-    from mnist_lab.training.batches import Batches, choose_device
-    from mnist_lab.training.processes import join
+    from mnist_lab.models.backbones import BACKBONES
+    from mnist_lab.models.registry import load_backbone
     from mnist_lab.training.recipes import PRESETS
     from mnist_lab.training.runs import fit
-    from mnist_lab.training.scoring import evaluate
 
     recipe = PRESETS[arguments.preset]
-    model = arguments.model or recipe.model
+    name = arguments.model or recipe.model
     folder = arguments.out or Path("runs") / arguments.preset
-    device = choose_device(arguments.device)
-    try:
-        with join(device) as ranks:
-            config = replace(recipe.config, seed=arguments.seed)
-            if arguments.epochs is not None:
-                config = replace(config, epochs=arguments.epochs)
-            _check_unfinished(folder, arguments.resume)
-            mnist = load_mnist()
-            train, validation = split(mnist.train, seed=0)
-            try:
-                result = fit(
-                    model,
-                    recipe.prepare(train),
-                    validation,
-                    config,
-                    arguments=recipe.arguments if model == recipe.model else {},
-                    folder=folder,
-                    resume=arguments.resume,
-                    ranks=ranks,
-                )
-            except KeyboardInterrupt:
-                if ranks.first:
-                    said = f"Stopped: {folder} holds a usable checkpoint; --resume goes on."
-                    print(said, file=sys.stderr)
-                return 130
-    except COMPLAINTS as error:  # of several processes, one comes here and the others end
-        return _complain(arguments, error)
-    if not ranks.first:
-        return 0
-    record = {
-        "validation_accuracy": result.best.validation.accuracy,
-        "loss": result.best.validation.loss,
-        "seconds": round(result.seconds, 3),
-        "parameters": count_parameters(result.model),
-        "epochs": config.epochs,
-        "device": str(device),
-        "seed": config.seed,
-    }
-    _say(
-        f"{model}: {record['parameters']:,} parameters, {config.epochs} epochs in "
-        f"{result.seconds:.0f} s on {device}, best epoch {result.best.epoch}"
-    )
-    _say(f"validation accuracy {result.best.validation.accuracy:.2%} (5,000 digits)")
+    config = replace(recipe.config, seed=arguments.seed)
+    if arguments.epochs is not None:
+        config = replace(config, epochs=arguments.epochs)
+    digits = _load_training_digits(arguments.data)
+    if arguments.test and digits.class_names != load_mnist().test.class_names:
+        raise ValueError("--test scores MNIST's test digits, and these digits have other classes.")
+    train, validation = _hold_out(digits, 5_000 if arguments.data == "mnist" else len(digits) // 10)
+    if config.upstrokes and "1" not in train.class_names:
+        config = replace(config, upstrokes=0.0)  # there is no one to write otherwise
+    own = {"classes": len(train.class_names)}
+    built: dict[str, Any] = {"model": name, "arguments": own}
+    if name == recipe.model:
+        built["arguments"] = recipe.arguments | own
+    elif name in BACKBONES:
+        built = {"model": load_backbone(name, seed=arguments.seed, **own)}
+    origin = {"recipe": arguments.preset}
+
+    def run(ranks: Ranks) -> FitResult:
+        return fit(
+            train=train,
+            validation=validation,
+            config=config,
+            origin=origin,
+            folder=folder,
+            resume=arguments.resume,
+            ranks=ranks,
+            **built,
+        )
+
+    result = _learn(arguments, folder, run)
+    if isinstance(result, int):
+        return result
+    record = _describe_run(arguments, result, name)
     if arguments.test:
-        test = Batches(mnist.test, device=device, normalisation=config.normalisation)
-        score = evaluate(result.model, test)
-        record |= {"accuracy": score.accuracy, "n": score.count}
-        _say_accuracy("test accuracy", round(score.accuracy * score.count), score.count)
+        record |= _score_on_test(result, config)
     _say(f"checkpoint in {folder}")
     _end(arguments, record)
     return 0
@@ -257,46 +302,217 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _pretrain(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.mnist import load_mnist
-    from mnist_lab.data.splits import split
-    from mnist_lab.finetuning.masked import PretrainConfig, pretrain
-    from mnist_lab.models.registry import count_parameters
-    from mnist_lab.training.batches import choose_device
-    from mnist_lab.training.processes import join
+    from mnist_lab.finetuning.masked import PRETRAIN, GuessHiddenPatches, make_autoencoder
+    from mnist_lab.models.architecture import count_parameters
+    from mnist_lab.models.registry import build_model
+    from mnist_lab.training.runs import fit
 
-    folder = arguments.out
-    device = choose_device(arguments.device)
-    changes = {"epochs": arguments.epochs, "mask_share": arguments.mask_share}
-    given = {name: value for name, value in changes.items() if value is not None}
-    try:
-        with join(device) as ranks:
-            config = PretrainConfig(seed=arguments.seed, **given)
-            _check_unfinished(folder, arguments.resume)
-            train, validation = split(load_mnist().train, seed=0)
-            try:
-                result = pretrain(
-                    train, validation, config, folder=folder, resume=arguments.resume, ranks=ranks
-                )
-            except KeyboardInterrupt:
-                if ranks.first:
-                    print("Stopped: --resume goes on after the last whole epoch.", file=sys.stderr)
-                return 130
-    except COMPLAINTS as error:  # of several processes, one comes here and the others end
-        return _complain(arguments, error)
-    if not ranks.first:
-        return 0
-    loss = result.reports[-1].validation_loss
-    _say(f"held-out masked loss {loss:.4f} after {config.epochs} epochs")
-    _say(f"checkpoint in {folder}: a vit whose head is untrained")
+    folder = arguments.out or Path("runs/pretrained")
+    config = replace(PRETRAIN, seed=arguments.seed)
+    if arguments.epochs is not None:
+        config = replace(config, epochs=arguments.epochs)
+    objective = GuessHiddenPatches(mask_share=arguments.mask_share)
+    encoder = build_model("vit", seed=config.seed)
+    train, validation = _hold_out(load_mnist().train, 5_000)
+
+    def run(ranks: Ranks) -> FitResult:
+        return fit(
+            make_autoencoder(encoder, seed=config.seed),
+            train,
+            validation,
+            config,
+            objective=objective,
+            folder=folder,
+            resume=arguments.resume,
+            ranks=ranks,
+        )
+
+    result = _learn(arguments, folder, run)
+    if isinstance(result, int):
+        return result
+    loss = result.best.validation.loss
+    _say(f"held-out masked loss {loss:.4f} after epoch {result.best.epoch} of {config.epochs}")
+    _say(f"checkpoint in {folder}: a vit whose head is untrained; finetune teaches it classes")
     record = {
         "masked_loss": loss,
         "seconds": round(result.seconds, 3),
-        "parameters": count_parameters(result.model.encoder),
+        "parameters": count_parameters(encoder),
         "epochs": config.epochs,
-        "device": str(device),
+        "device": str(_device_of(result)),
         "seed": config.seed,
     }
     _end(arguments, record)
     return 0
+
+
+def _finetune(arguments: argparse.Namespace) -> int:
+    from mnist_lab.data.digit_set import align_classes
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.data.splits import few_labels
+    from mnist_lab.finetuning.heads import replace_head
+    from mnist_lab.finetuning.lora import save_lora
+    from mnist_lab.finetuning.ways import FINETUNE, WAYS, finetune
+    from mnist_lab.training.checkpoints import load_checkpoint, read_digest
+
+    model, card = load_checkpoint(arguments.folder)
+    folder = arguments.out or arguments.folder.with_name(f"{arguments.folder.name}-finetuned")
+    if folder.resolve() == arguments.folder.resolve():
+        raise ValueError(f"--out {folder} would overwrite the checkpoint that is fine-tuned.")
+    if arguments.rehearse < 0:
+        raise ValueError(f"--rehearse cannot be {arguments.rehearse}.")
+    digits = _load_training_digits(arguments.data)
+    _check_size(digits, card.input_size, arguments.data)
+    if set(digits.class_names) <= set(card.class_names):
+        digits = align_classes(digits, card.class_names)
+    elif arguments.rehearse:
+        raise ValueError(
+            "--rehearse keeps old classes alive, and these digits have others: "
+            f"{', '.join(digits.class_names)}."
+        )
+    else:
+        model = replace_head(model, len(digits.class_names), seed=arguments.seed)
+    counts = digits.class_counts()
+    train, validation = digits, None
+    if counts[counts > 0].min() >= 5:
+        train, validation = _hold_out(digits, len(digits) // 5)
+    rehearsal = None
+    if arguments.rehearse:
+        old = _hold_out(load_mnist().train, 5_000)[0]
+        rehearsal = few_labels(old, arguments.rehearse, arguments.seed)
+        rehearsal = align_classes(rehearsal, digits.class_names)
+    config = replace(
+        FINETUNE,
+        seed=arguments.seed,
+        learning_rate=WAYS[arguments.way],
+        normalisation=card.normalisation,
+        steps=arguments.steps if arguments.steps is not None else FINETUNE.steps,
+    )
+    origin = {
+        "base": {"model": card.model, "weights_sha256": read_digest(arguments.folder)},
+        "way": arguments.way,
+        "rehearsed_of_each_class": arguments.rehearse,
+    }
+
+    def run(ranks: Ranks) -> FitResult:
+        return finetune(
+            model,
+            train,
+            validation,
+            config,
+            way=arguments.way,
+            rehearsal=rehearsal,
+            origin=origin,
+            folder=folder,
+            resume=arguments.resume,
+            device=arguments.device,
+        )
+
+    result = _learn(arguments, folder, run)
+    if isinstance(result, int):
+        return result
+    if arguments.way == "lora":
+        save_lora(folder, result.model)
+    record = _describe_run(arguments, result, f"{card.model} ({arguments.way})")
+    record |= {
+        "way": arguments.way,
+        "trained_on": len(train) + (len(rehearsal) if rehearsal else 0),
+        "held_out": len(validation) if validation else 0,
+    }
+    _say(f"checkpoint in {folder}")
+    _end(arguments, record)
+    return 0
+
+
+def _load_training_digits(data: str) -> DigitSet:
+    """Return the digits to train on, whatever part of what they are: MNIST's, or somebody's own."""
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.data.own_files import load_path
+    from mnist_lab.handwriting.found import read_digit_image
+
+    if data == "mnist":
+        return load_mnist().train
+    return load_path(data, read_digit_image, prefer="train")
+
+
+def _hold_out(digits: DigitSet, count: int) -> tuple[DigitSet, DigitSet]:
+    """Split off some digits to choose the best epoch by, always the same ones."""
+    from mnist_lab.data.splits import split
+
+    return split(digits, seed=0, validation=max(count, 1))
+
+
+def _check_size(digits: DigitSet, expected: tuple[int, int], data: str) -> None:
+    found = digits.images.shape[1:]
+    if found != expected:
+        raise ValueError(
+            f"{data} has images of {found[0]}x{found[1]} pixels; the model takes "
+            f"{expected[0]}x{expected[1]}."
+        )
+
+
+def _learn(
+    arguments: argparse.Namespace, folder: Path, run: Callable[[Ranks], FitResult]
+) -> FitResult | int:
+    """Train in this process, or with the others that torchrun started.
+
+    Returns
+    -------
+    The result; or the status to end with, where there is nothing to tell.
+    """
+    from mnist_lab.training.batches import choose_device
+    from mnist_lab.training.processes import join
+
+    with join(choose_device(arguments.device)) as ranks:
+        _check_unfinished(folder, arguments.resume)
+        try:
+            result = run(ranks)
+        except KeyboardInterrupt:
+            if ranks.first:
+                print(
+                    f"Stopped: {folder} holds a usable checkpoint; --resume goes on after the last "
+                    f"whole epoch.",
+                    file=sys.stderr,
+                )
+            return 130
+    return result if ranks.first else 0
+
+
+def _describe_run(arguments: argparse.Namespace, result: FitResult, name: str) -> dict[str, Any]:
+    """Say how a run went, and return what --json tells of it."""
+    from mnist_lab.models.architecture import count_parameters
+
+    score, device = result.best.validation, _device_of(result)
+    record: dict[str, Any] = {
+        "validation_accuracy": score.accuracy if score.count else None,
+        "loss": score.loss if score.count else None,
+        "seconds": round(result.seconds, 3),
+        "parameters": count_parameters(result.model),
+        "epochs": len(result.reports),
+        "device": device.type,
+        "seed": arguments.seed,
+    }
+    _say(
+        f"{name}: {record['parameters']:,} parameters, {record['epochs']} epochs in "
+        f"{result.seconds:.0f} s on {device.type}, best epoch {result.best.epoch}"
+    )
+    if score.count:
+        _say(f"validation accuracy {score.accuracy:.2%} ({score.count:,} digits)")
+    return record
+
+
+def _device_of(result: FitResult) -> torch.device:
+    return next(result.model.parameters()).device
+
+
+def _score_on_test(result: FitResult, config: TrainConfig) -> dict[str, Any]:
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.training.batches import Batches
+    from mnist_lab.training.scoring import evaluate
+
+    test = Batches(load_mnist().test, device=_device_of(result), normalisation=config.normalisation)
+    score = evaluate(result.model, test)
+    _say_accuracy("test accuracy", round(score.accuracy * score.count), score.count)
+    return {"accuracy": score.accuracy, "n": score.count}
 
 
 def _check_unfinished(folder: Path, resume: bool) -> None:
@@ -312,33 +528,25 @@ def _check_unfinished(folder: Path, resume: bool) -> None:
         )
 
 
+# --- What reads ----------------------------------------------------------------------------------
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from mnist_lab.data.digit_set import DataError, align_classes
     from mnist_lab.data.mnist import load_mnist
     from mnist_lab.data.other_sets import load_uci_digits
     from mnist_lab.data.own_files import load_path
     from mnist_lab.handwriting.found import read_digit_image
-    from mnist_lab.training.batches import Batches, choose_device
-    from mnist_lab.training.scoring import evaluate
+    from mnist_lab.handwriting.reader import load_reader
 
-    model, card = _load_reader(arguments.folder)
-    device = choose_device(arguments.device)
+    reader = load_reader(arguments.folder, device=arguments.device)
     if arguments.data == "mnist":
         digits = load_mnist().test
     elif arguments.data == "uci":
         digits = load_uci_digits()
     else:
         digits = load_path(arguments.data, read_digit_image)
-    if digits.images.shape[1:] != card.input_size:
-        found, expected = digits.images.shape[1:], card.input_size
-        raise DataError(
-            f"{arguments.data} has images of {found[0]}x{found[1]} pixels; the model takes "
-            f"{expected[0]}x{expected[1]}."
-        )
-    digits = align_classes(digits, card.class_names)
-    score = evaluate(
-        model.to(device), Batches(digits, device=device, normalisation=card.normalisation)
-    )
+    _check_size(digits, reader.card.input_size, arguments.data)
+    score = reader.score(digits)
     _say_accuracy("accuracy", round(score.accuracy * score.count), score.count)
     _say(f"loss {score.loss:.4f} nats")
     _end(arguments, {"accuracy": score.accuracy, "loss": score.loss, "n": score.count})
@@ -346,33 +554,22 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    import torch
-
-    from mnist_lab.handwriting.found import FoundDigit, read_digits
     from mnist_lab.handwriting.ink import HandwritingError
-    from mnist_lab.training.batches import choose_device
+    from mnist_lab.handwriting.reader import load_reader
 
-    model, card = _load_reader(arguments.folder)
-    device = choose_device(arguments.device)
-    model.to(device)
-
-    def read(found: FoundDigit) -> dict[str, Any]:
-        pixels = torch.from_numpy(found.image)[None, None].to(device)
-        with torch.no_grad():
-            probabilities = model(card.normalisation(pixels)).softmax(1)[0]
-        label = int(probabilities.argmax())
-        name = card.class_names[label]
-        return {
-            "digit": int(name) if name.isdecimal() else name,
-            "probability": round(float(probabilities[label]), 6),
-            "box": list(found.box),
-        }
-
+    reader = load_reader(arguments.folder, device=arguments.device)
     results: list[dict[str, Any]] = []
     for file in arguments.images:
         digits, problem = [], None
         try:
-            digits = [read(found) for found in read_digits(file)]
+            digits = [
+                {
+                    "digit": int(digit.name) if digit.name.isdecimal() else digit.name,
+                    "probability": round(digit.probability, 6),
+                    "box": list(digit.box),
+                }
+                for digit in reader.read_picture(file)
+            ]
         except HandwritingError as error:
             problem = str(error)
             print(f"mnist_lab predict: {problem}", file=sys.stderr)
@@ -385,8 +582,10 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from mnist_lab.export import ExportError, export_onnx, export_web
+    from mnist_lab.handwriting.reader import load_reader
 
-    model, card = _load_reader(arguments.folder)
+    reader = load_reader(arguments.folder, device="cpu")
+    model, card = reader.model, reader.card
     out: Path = arguments.out
     if not out.parent.is_dir():
         raise ExportError(f"There is no folder {out.parent} to write {out.name} into.")
@@ -401,18 +600,6 @@ def _export(arguments: argparse.Namespace) -> int:
         {"file": str(out), "format": arguments.format, "model": card.model, "bytes": size},
     )
     return 0
-
-
-def _load_reader(folder: Path) -> tuple[nn.Module, ModelCard]:
-    """Load a checkpoint that can read digits; one without a trained head would only guess."""
-    from mnist_lab.training.checkpoints import load_checkpoint
-
-    model, card = load_checkpoint(folder)
-    if card.training.get("head") == "untrained":
-        raise ValueError(
-            f"{folder} was pretrained without labels and cannot read digits yet: fine-tune it."
-        )
-    return model, card
 
 
 def _say(line: str) -> None:
@@ -437,8 +624,11 @@ COMPLAINTS = (ValueError, FloatingPointError, OSError)
 
 
 def _complain(arguments: argparse.Namespace, error: Exception) -> int:
-    sentence = " ".join(str(error).split())
-    print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
+    # Of several processes all meet the same wrong input or loss, and the first says so; what the
+    # system refused, or who was lost, each knows of itself.
+    if _is_first() or isinstance(error, OSError):
+        sentence = " ".join(str(error).split())
+        print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
     return 2
 
 
@@ -456,7 +646,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = arguments.run(arguments)
     except COMPLAINTS as error:
-        return _complain(arguments, error) if _is_first() else 2
+        return _complain(arguments, error)
     except KeyboardInterrupt:
         if _is_first():
             print("Stopped.", file=sys.stderr)

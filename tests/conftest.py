@@ -20,7 +20,17 @@ from tools.check_chapters import ONE_THREAD
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytest.register_assert_rewrite("tests.by_hand.comparing")  # so that it says what differs
 os.environ.update(ONE_THREAD | os.environ)  # for the kernels of the chapters, which nbval starts
+NEEDS_THE_SITE = {"site", "browser", "address"}  # the fixtures below
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs the built site or a Chromium, so that no test of it can be forgotten."""
+    for item in items:
+        if NEEDS_THE_SITE & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.site)
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mnist_lab.runs.batches import Batches
-from mnist_lab.runs.checkpoints import ModelCard, load_checkpoint, save_checkpoint
-from mnist_lab.runs.config import TrainConfig
-from mnist_lab.runs.loop import train_step
-from mnist_lab.runs.runs import fit
-from mnist_lab.runs.scoring import evaluate
+from mnist_lab.training.batches import Batches
+from mnist_lab.training.checkpoints import ModelCard, load_checkpoint, save_checkpoint
+from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.loop import train_step
+from mnist_lab.training.runs import fit
+from mnist_lab.training.scoring import evaluate
 from PIL import Image
 from torch import Tensor
 

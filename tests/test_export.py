@@ -29,7 +29,7 @@ def model_of(name: str, **arguments: Any) -> tuple[torch.nn.Module, ModelCard]:
     with torch.no_grad():
         for _ in range(3):
             model(torch.rand(16, 1, 28, 28, generator=generator) * 3 - 0.5)
-    return model.eval(), ModelCard(name, arguments)
+    return model.eval(), ModelCard.of(model)
 
 
 @pytest.mark.parametrize("name", MODELS)

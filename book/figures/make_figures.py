@@ -15,6 +15,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
@@ -22,12 +23,8 @@ from PIL import Image
 
 from mnist_lab.data import DigitSet, load_mnist
 from mnist_lab.handwriting import draw_strokes
+from mnist_lab.lessons.palette import BLUE_PENCIL, INK, PAPER, PAPER_EDGE, RED_PEN
 from mnist_lab.lessons.widgets.digit_pad import PICTURE as PAD_PICTURE
-
-PAPER = (0xFB, 0xFA, 0xF7)
-INK = (0x1D, 0x24, 0x40)
-RED_PEN = "#c8402c"
-BLUE_PENCIL = "#2f6db5"
 
 ROWS, COLUMNS = 5, 12
 CELL = 36  # pixels of the sheet between two digits of 28 pixels
@@ -39,8 +36,8 @@ REFERENCES = 1000
 def ink_on_paper(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Turn (..., height, width), 0 for paper and 255 for full ink, into RGB (..., 3)."""
     amount = images[..., None] / 255.0
-    colours: NDArray[np.float64] = (1 - amount) * PAPER + amount * np.array(INK)
-    return colours.round().astype(np.uint8)
+    colours = (1 - amount) * to_rgb(PAPER) + amount * to_rgb(INK)
+    return (255 * colours).round().astype(np.uint8)
 
 
 def nearest_labels(digits: DigitSet, references: DigitSet) -> NDArray[np.int64]:
@@ -96,7 +93,7 @@ def draw_sheet(target: Path) -> None:
 def write_picture(figure: Figure, target: Path) -> None:
     """Write a figure as a PNG of 96 colours."""
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=100, facecolor=np.array(PAPER) / 255)
+    figure.savefig(drawn, dpi=100, facecolor=PAPER)
     picture = Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE)
     temporary = target.with_suffix(".part")
     picture.save(temporary, format="PNG", optimize=True)
@@ -121,7 +118,7 @@ def draw_pad(target: Path) -> None:
         paper.plot([0, 1], [place, place], color=BLUE_PENCIL, alpha=0.16, linewidth=1.5)
     paper.plot([0.115, 0.115], [0, 1], color=RED_PEN, alpha=0.45, linewidth=2)
     paper.plot(
-        *stroke.T, color=np.array(INK) / 255, linewidth=19, solid_capstyle="round",
+        *stroke.T, color=INK, linewidth=19, solid_capstyle="round",
         solid_joinstyle="round",
     )  # fmt: skip
     pixels = figure.add_axes((0.435, 0.2, 0.24, 0.6))
@@ -132,7 +129,7 @@ def draw_pad(target: Path) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
-            spine.set_color("#dcd7cb")
+            spine.set_color(PAPER_EDGE)
     figure.text(
         0.84, 0.47, "3", color=BLUE_PENCIL, fontsize=190, style="italic", family="serif",
         ha="center", va="center",

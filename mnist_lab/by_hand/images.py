@@ -1,4 +1,14 @@
-"""Layers on images by hand: convolution and pooling, forward and backward (chapter 4)."""
+"""Layers on images by hand: convolution and pooling (chapter 4).
+
+    network = Sequential(
+        Conv2d(1, 8, 5, generator, stride=2, padding=2), ReLU(), MaxPool2d(2),  # (n, 8, 7, 7)
+        Flatten(), Linear(8 * 7 * 7, 10, generator),
+    )
+
+Images are (n, channels, height, width), as PyTorch has them. The arithmetic is that of one product
+of matrices: `windows` shows what lies under the kernel at each of its places, and `add_windows`
+takes gradients the same way back.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from mnist_lab.by_hand.layers import Floats, Layer, _floats
+from mnist_lab.by_hand.layers import Floats, Layer, as_floats
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0) -> int:
@@ -87,7 +97,7 @@ def pad(images: Floats, padding: int) -> Floats:
 
 
 def _images(inputs: ArrayLike, channels: int | None = None) -> Floats:
-    images = _floats(inputs)
+    images = as_floats(inputs)
     if images.ndim != 4 or (channels is not None and images.shape[1] != channels):
         wanted = "channels" if channels is None else channels
         raise ValueError(
@@ -159,7 +169,7 @@ class Conv2d(Layer):
         shape, stacked, (rows, columns) = self._remembered()
         n, in_channels, height, width = shape
         weight, kernel = self.parameters["weight"], self.kernel_size
-        flat = _floats(gradient).reshape(n, len(weight), rows * columns)
+        flat = as_floats(gradient).reshape(n, len(weight), rows * columns)
         by_digit = flat @ stacked.transpose(0, 2, 1)
         self.gradients["weight"] = by_digit.sum(axis=0).reshape(weight.shape)
         self.gradients["bias"] = flat.sum(axis=(0, 2))
@@ -232,7 +242,7 @@ class MaxPool2d(_Pool2d):
     def backward(self, gradient: ArrayLike) -> Floats:
         """(n, channels, rows, columns) -> (n, channels, height, width)."""
         shape, kept = self._remembered()
-        gradient, kernel = _floats(gradient), self.kernel_size
+        gradient, kernel = as_floats(gradient), self.kernel_size
         return add_windows(
             shape,
             lambda a, b: gradient * (kept == kernel * a + b),
@@ -260,7 +270,7 @@ class AvgPool2d(_Pool2d):
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Give every pixel of a window the same share."""
-        share = _floats(gradient) / self.kernel_size**2
+        share = as_floats(gradient) / self.kernel_size**2
         return add_windows(
             self._remembered(), lambda a, b: share, self.kernel_size, self.stride, share.shape[2:]
         )

@@ -1,18 +1,15 @@
-"""Layers by hand in NumPy: forward, backward, two optimisers, and a check of every gradient.
+"""Layers by hand in NumPy: what goes in, what comes out, and the gradient on the way back.
 
     network = Sequential(Flatten(), Linear(784, 128, generator), ReLU(), Linear(128, 10, generator))
-    loss, optimizer = SoftmaxCrossEntropy(), SGD(network, learning_rate=0.1, momentum=0.9)
-    for x, y in iter_batches(images, labels, 128, generator):
-        print(loss.forward(network.forward(x), y))
-        network.backward(loss.backward())
-        optimizer.step()
+    logits = network.forward(images)
+    network.backward(loss.backward())
 
 This is the mathematics of chapters 2 to 4 as code, in float64 and with no loop over digits or
 pixels. `forward` remembers what `backward` will need. `backward` takes the gradient of the loss
 with respect to what the layer returned, leaves the gradients of the layer's own parameters in
 `gradients`, and returns the gradient with respect to what the layer was given. Names and the layout
 of the parameters are PyTorch's, so that the two can be compared number by number; chapter 5 and all
-that follow use PyTorch.
+that follow use PyTorch. Layers on images are in `images`.
 
 n is the number of examples in a batch throughout.
 """
@@ -28,7 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-def _floats(values: ArrayLike) -> Floats:
+def as_floats(values: ArrayLike) -> Floats:
+    """Return the values as float64: pixels arrive as uint8, where 200 + 100 is 44."""
     return np.asarray(values, dtype=np.float64)
 
 
@@ -86,14 +84,14 @@ class Sequential(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """Pass the batch through all layers, the first first."""
-        outputs = _floats(inputs)
+        outputs = as_floats(inputs)
         for layer in self.layers:
             outputs = layer.forward(outputs)
         return outputs
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Pass the gradient back through all layers, the last first: this is backpropagation."""
-        gradient = _floats(gradient)
+        gradient = as_floats(gradient)
         for layer in reversed(self.layers):
             gradient = layer.backward(gradient)
         self.gradients = {  # in the order of the parameters
@@ -135,7 +133,7 @@ class Linear(Layer):
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, in_features) -> (n, out_features)."""
         weight, bias = self.parameters["weight"], self.parameters["bias"]
-        inputs = _floats(inputs)
+        inputs = as_floats(inputs)
         if inputs.ndim != 2 or inputs.shape[1] != weight.shape[1]:
             raise ValueError(
                 f"This linear layer takes batches of shape (n, {weight.shape[1]}), "
@@ -146,7 +144,7 @@ class Linear(Layer):
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """(n, out_features) -> (n, in_features)."""
-        inputs, gradient = self._remembered(), _floats(gradient)
+        inputs, gradient = self._remembered(), as_floats(gradient)
         self.gradients["weight"] = gradient.T @ inputs
         self.gradients["bias"] = gradient.sum(axis=0)
         return gradient @ self.parameters["weight"]
@@ -157,13 +155,13 @@ class Flatten(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, ...) -> (n, product of the rest)."""
-        inputs = _floats(inputs)
+        inputs = as_floats(inputs)
         self._memory = inputs.shape
         return inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Give the gradient the inputs' shape."""
-        return _floats(gradient).reshape(self._remembered())
+        return as_floats(gradient).reshape(self._remembered())
 
 
 class Sigmoid(Layer):
@@ -171,13 +169,13 @@ class Sigmoid(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """Return values between 0 and 1."""
-        self._memory = 0.5 * (1 + np.tanh(_floats(inputs) / 2))
+        self._memory = 0.5 * (1 + np.tanh(as_floats(inputs) / 2))
         return self._memory
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Multiply with the derivative, y (1 - y)."""
         outputs = self._remembered()
-        return _floats(gradient) * outputs * (1 - outputs)
+        return as_floats(gradient) * outputs * (1 - outputs)
 
 
 class Tanh(Layer):
@@ -185,12 +183,12 @@ class Tanh(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """Return values between -1 and 1."""
-        self._memory = np.tanh(_floats(inputs))
+        self._memory = np.tanh(as_floats(inputs))
         return self._memory
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Multiply with the derivative, 1 - y^2."""
-        return _floats(gradient) * (1 - self._remembered() ** 2)
+        return as_floats(gradient) * (1 - self._remembered() ** 2)
 
 
 class ReLU(Layer):
@@ -201,13 +199,13 @@ class ReLU(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """Return max(x, 0)."""
-        inputs = _floats(inputs)
+        inputs = as_floats(inputs)
         self._memory = inputs > 0  # of the inputs: the outputs are never negative
         return np.maximum(inputs, 0.0)
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Let the gradient pass where the input was positive."""
-        return _floats(gradient) * self._remembered()
+        return as_floats(gradient) * self._remembered()
 
 
 class Softmax(Layer):
@@ -218,14 +216,14 @@ class Softmax(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """(n, classes) -> (n, classes): positive, each row sums to 1."""
-        inputs = _floats(inputs)
+        inputs = as_floats(inputs)
         powers = np.exp(inputs - inputs.max(axis=-1, keepdims=True))
         self._memory = powers / powers.sum(axis=-1, keepdims=True)
         return self._memory
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Multiply with the Jacobian, p_i (delta_ij - p_j), without ever forming it."""
-        outputs, gradient = self._remembered(), _floats(gradient)
+        outputs, gradient = self._remembered(), as_floats(gradient)
         return outputs * (gradient - (gradient * outputs).sum(axis=-1, keepdims=True))
 
 
@@ -257,7 +255,7 @@ class Dropout(Layer):
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """Return the inputs, in training with a part of them zero and the rest scaled up."""
-        inputs = _floats(inputs)
+        inputs = as_floats(inputs)
         kept = np.ones(inputs.shape)
         if self.training:
             kept = (self.generator.random(inputs.shape) >= self.rate) / (1 - self.rate)
@@ -266,7 +264,7 @@ class Dropout(Layer):
 
     def backward(self, gradient: ArrayLike) -> Floats:
         """Scale the gradient as the inputs were scaled, and stop it where they were."""
-        return _floats(gradient) * self._remembered()
+        return as_floats(gradient) * self._remembered()
 
 
 class BatchNorm(Layer):
@@ -307,7 +305,7 @@ class BatchNorm(Layer):
         ValueError
             If the inputs have another number of features, or in training only one example.
         """
-        inputs = _floats(inputs)
+        inputs = as_floats(inputs)
         features = len(self.running_mean)
         if inputs.ndim not in (2, 4) or inputs.shape[1] != features:
             raise ValueError(
@@ -334,7 +332,7 @@ class BatchNorm(Layer):
     def backward(self, gradient: ArrayLike) -> Floats:
         """Pass the gradient back, in training also through mean and deviation of the batch."""
         normalised, deviation, axes, through_statistics = self._remembered()
-        gradient = _floats(gradient)
+        gradient = as_floats(gradient)
         self.gradients["weight"] = (gradient * normalised).sum(axis=axes)
         self.gradients["bias"] = gradient.sum(axis=axes)
         scaled = gradient * self._along(self.parameters["weight"], gradient.ndim)

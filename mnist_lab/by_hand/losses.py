@@ -1,4 +1,12 @@
-"""Losses by hand: outputs and targets in, one number out; and back (chapters 2 and 3)."""
+"""Losses by hand: outputs and targets in, one number out, and its gradient (chapters 2 and 3).
+
+    loss = SoftmaxCrossEntropy()
+    print(loss.forward(network.forward(images), labels))
+    network.backward(loss.backward())
+
+A loss takes two arguments and learns nothing, so it is no layer; `backward` takes none, since the
+gradient of the loss with respect to itself is 1.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mnist_lab.by_hand.layers import Floats, _floats
+from mnist_lab.by_hand.layers import Floats, as_floats
 
 
 class MeanSquaredError:
@@ -24,7 +32,7 @@ class MeanSquaredError:
         ValueError
             If the shapes differ: broadcasting would compare each with every other.
         """
-        predictions, targets = _floats(predictions), _floats(targets)
+        predictions, targets = as_floats(predictions), as_floats(targets)
         if predictions.shape != targets.shape:
             raise ValueError(
                 f"Predictions {predictions.shape} and targets {targets.shape} differ in shape."
@@ -62,7 +70,7 @@ class SoftmaxCrossEntropy:
         ValueError
             If the shapes do not fit, or a label names no class.
         """
-        logits, labels = _floats(logits), np.asarray(labels)
+        logits, labels = as_floats(logits), np.asarray(labels)
         if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(logits) == 0:
             raise ValueError(
                 f"Logits (n, classes) and labels (n,) are wanted, not {logits.shape} and "

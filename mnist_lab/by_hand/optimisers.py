@@ -1,14 +1,18 @@
-"""Optimisers by hand, and what a training loop in NumPy needs around them (chapters 2 to 4)."""
+"""Optimisers by hand: from gradients to a step, as torch.optim takes it (chapters 3 and 4).
+
+    optimizer = SGD(network, learning_rate=0.1, momentum=0.9)
+    network.backward(loss.backward())
+    optimizer.step()
+
+Both change the arrays of `network.parameters` in place, by what the last `backward` has left in
+`network.gradients`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from mnist_lab.by_hand.layers import Layer, Sequential
+from mnist_lab.by_hand.layers import Layer
 
 
 class SGD:
@@ -77,60 +81,3 @@ class Adam:
             square += (1 - self.betas[1]) * (gradient**2 - square)
             size = np.sqrt(square / of_square) + self.epsilon
             parameter -= self.learning_rate * (mean / of_mean) / size
-
-
-def iter_batches(
-    images: NDArray[Any], labels: NDArray[Any], batch_size: int, generator: np.random.Generator
-) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield every example once, in random order: images (b, ...) and labels (b,).
-
-    b is `batch_size`, but for the last batch, which holds what is left.
-
-    Raises
-    ------
-    ValueError
-        If there are more of the one than of the other, or the batch size is below 1.
-    """
-    if len(images) != len(labels):
-        raise ValueError(f"{len(images)} images and {len(labels)} labels make no pairs.")
-    if batch_size < 1:
-        raise ValueError(f"A batch holds at least 1 example, not {batch_size}.")
-    order = generator.permutation(len(images))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        yield images[chosen], labels[chosen]
-
-
-def accuracy(
-    network: Layer, images: NDArray[Any], labels: NDArray[Any], batch_size: int = 1000
-) -> float:
-    """Return the share of right answers in evaluation mode; every layer's mode is restored.
-
-    Raises
-    ------
-    ValueError
-        If there is not exactly one label for each image, or no image.
-    """
-    images, labels = np.asarray(images), np.asarray(labels)
-    if labels.shape != images.shape[:1] or len(images) == 0:
-        raise ValueError(
-            f"Images (n, ...) and labels (n,) are wanted, not {images.shape} and {labels.shape}."
-        )
-    modes = [(layer, layer.training) for layer in _with_inner(network)]
-    network.eval()
-    right = 0
-    try:
-        for start in range(0, len(images), batch_size):
-            logits = network.forward(images[start : start + batch_size])
-            right += int((logits.argmax(axis=1) == labels[start : start + batch_size]).sum())
-    finally:
-        for layer, training in modes:
-            layer.training = training
-    return right / len(images)
-
-
-def _with_inner(layer: Layer) -> Iterator[Layer]:
-    yield layer
-    if isinstance(layer, Sequential):
-        for inner in layer.layers:
-            yield from _with_inner(inner)

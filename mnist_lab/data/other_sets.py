@@ -13,6 +13,7 @@ import numpy as np
 
 from mnist_lab.data.digit_set import DIGIT_NAMES, DataError, DigitSet, _digit_set
 from mnist_lab.data.geometry import paste_by_centre_of_mass
+from mnist_lab.extras import needs_extra
 
 
 def load_uci_digits() -> DigitSet:
@@ -20,9 +21,16 @@ def load_uci_digits() -> DigitSet:
 
     They are 8x8 counts of 0 to 16, from 13 other writers and another scanner. Each is enlarged to
     20x20 pixels (bicubic) and laid with its centre of mass in the middle of 28x28, as MNIST is.
+
+    Raises
+    ------
+    DataError
+        If scikit-learn is not installed.
     """
     from PIL import Image
-    from sklearn.datasets import load_digits
+
+    with needs_extra("chapters", DataError):
+        from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = np.zeros((len(bunch.images), 28, 28), np.uint8)
@@ -89,7 +97,8 @@ def load_from_torchvision(
     """
     if name not in TORCHVISION_SETS:
         raise DataError(f"No data set {name!r}; there are {', '.join(sorted(TORCHVISION_SETS))}.")
-    import torchvision
+    with needs_extra("chapters", DataError):
+        import torchvision
 
     entry = TORCHVISION_SETS[name]
     loader = getattr(torchvision.datasets, entry.class_name)

@@ -6,7 +6,7 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +60,13 @@ def save_npz(path: str | Path, digits: DigitSet) -> None:
     write_atomically(Path(path), write)
 
 
-def load_idx_folder(folder: str | Path, *, mmap: bool = False) -> DigitSet:
+def load_idx_folder(
+    folder: str | Path, *, mmap: bool = False, prefer: Literal["train", "test"] = "test"
+) -> DigitSet:
     """Load the IDX files of a folder: `PREFIX-images-idx3-ubyte` with `PREFIX-labels-idx1-ubyte`.
 
-    Where both MNIST parts are there, the test part (prefix t10k) is taken. The files may be packed
+    Where both MNIST parts are there, `prefer` says which one is taken (t10k is the test part: to
+    score; the other to train on). The files may be packed
     (.gz, .xz). With `mmap` the images stay in their file, which must not be packed: `Batches` then
     reads each batch from there. Only the labels are read, eight bytes each.
     """
@@ -80,7 +83,7 @@ def load_idx_folder(folder: str | Path, *, mmap: bool = False) -> DigitSet:
             f"{folder} has no pair of IDX files NAME-images-idx3-ubyte and "
             f"NAME-labels-idx1-ubyte; found {names or 'none of either'}."
         )
-    prefix = "t10k" if "t10k" in pairs else sorted(pairs)[0]
+    prefix = min(pairs, key=lambda name: ((name == "t10k") != (prefer == "test"), name))
     images = read_idx(pairs[prefix]["images"], mmap=mmap)
     labels = read_idx(pairs[prefix]["labels"])
     part: Part = "test" if prefix == "t10k" else ""
@@ -144,8 +147,16 @@ def _read_grey_image(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path} cannot be read as an image: {error}.") from error
 
 
-def load_path(path: str | Path, read_image: ImageReader | None = None) -> DigitSet:
-    """Load an .npz, a folder of IDX files or a folder with one sub-folder per class."""
+def load_path(
+    path: str | Path,
+    read_image: ImageReader | None = None,
+    *,
+    prefer: Literal["train", "test"] = "test",
+) -> DigitSet:
+    """Load an .npz, a folder of IDX files or a folder with one sub-folder per class.
+
+    `prefer` is for `load_idx_folder`, `read_image` for `load_image_folder`.
+    """
     path = Path(path)
     if not path.is_dir():
         if path.exists() and path.suffix != ".npz":
@@ -158,4 +169,4 @@ def load_path(path: str | Path, read_image: ImageReader | None = None) -> DigitS
         raise DataError(f"{path} is empty: IDX files or one sub-folder per class are expected.")
     if any(child.is_dir() for child in inside):
         return load_image_folder(path, read_image)
-    return load_idx_folder(path)
+    return load_idx_folder(path, prefer=prefer)

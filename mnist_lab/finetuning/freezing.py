@@ -1,10 +1,20 @@
-"""What learns and what stays: parts of a network, said by name."""
+"""What learns and what stays: parts of a network, said by name.
+
+    freeze(model, "conv1", "norm1")         # frozen means bit-identical, running statistics too
+    freeze_backbone(model)                  # all but the head
+    fit(model, few, config=config, before_step=GradualUnfreezing(model))
+
+Sources: which layers carry over, Yosinski et al. 2014; gradual unfreezing, Howard and Ruder 2018.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import nn
+
+from mnist_lab.finetuning.lora import lora_layers
+from mnist_lab.training.loop import switch_to_training
 
 Stages = tuple[tuple[str, ...], ...]
 
@@ -36,14 +46,12 @@ def unfreeze(model: nn.Module, *names: str) -> None:
 def _set_learning(model: nn.Module, names: Sequence[str], learns: bool) -> None:
     if not names:
         model.requires_grad_(learns)
-    for parameters in [
-        _parameters_of(model, name) for name in names
-    ]:  # all names are checked first
+    for parameters in [parameters_of(model, name) for name in names]:  # all names are checked first
         for parameter in parameters:
             parameter.requires_grad_(learns)
 
 
-def _parameters_of(model: nn.Module, name: str) -> list[nn.Parameter]:
+def parameters_of(model: nn.Module, name: str) -> list[nn.Parameter]:
     """Return the parameters of the part called `name`."""
     found = [p for key, p in model.named_parameters() if f"{key}.".startswith(f"{name}.")]
     if not found:
@@ -73,20 +81,50 @@ def list_stages(model: nn.Module) -> Stages:
     )
 
 
-def unfreeze_gradually(model: nn.Module, progress: float) -> None:
+def freeze_backbone(model: nn.Module) -> None:
+    """Let the head alone learn: every stage before the last is frozen."""
+    freeze(model, *(name for stage in list_stages(model)[:-1] for name in stage))
+
+
+class GradualUnfreezing:
     """Let the head learn first, then one stage more at a time, from the head to the input.
 
-    The stages get equal shares of the training: of four, the head alone learns during the first
-    quarter, and everything during the last.
+    It is called before each step (`before_step` of `fit` and `start_training`). The stages get
+    equal shares of the steps: of four, the head alone learns during the first quarter, and
+    everything during the last; with fewer steps than stages some come in together, and at the last
+    step all of them learn. What was frozen before stays so.
 
     Parameters
     ----------
-    progress : float
-        The share of the training that is done, from 0 to 1: call this before every epoch.
+    model : nn.Module
+        As it is before training.
+
+    Raises
+    ------
+    ValueError
+        If its base is frozen under LoRA, which is not to learn at all.
     """
-    if not 0 <= progress <= 1:
-        raise ValueError(f"progress must lie between 0 and 1, found {progress}.")
-    stages = list_stages(model)
-    learning = min(1 + int(progress * len(stages)), len(stages))
-    freeze(model)
-    unfreeze(model, *(name for stage in stages[-learning:] for name in stage))
+
+    def __init__(self, model: nn.Module) -> None:
+        if any(True for _ in lora_layers(model)):
+            raise ValueError(
+                "This model has LoRA layers: their base stays frozen, or its changes would belong "
+                "to another base. Strip or merge them first, or train them alone."
+            )
+        self.model = model
+        self.stages = [
+            [p for name in stage for p in parameters_of(model, name) if p.requires_grad]
+            for stage in list_stages(model)
+        ]
+        self.learning = 0
+
+    def __call__(self, step: int, total_steps: int) -> None:
+        """Unfreeze what learns at a step, counted from 0."""
+        learning = -(-(step + 1) * len(self.stages) // total_steps)  # rounded up
+        if learning == self.learning:
+            return
+        self.learning = learning
+        for distance, stage in enumerate(reversed(self.stages)):
+            for parameter in stage:
+                parameter.requires_grad_(distance < learning)
+        switch_to_training(self.model)  # batch norms keep their statistics while they are frozen

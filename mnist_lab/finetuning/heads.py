@@ -5,18 +5,17 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from mnist_lab.models.architecture import HEAD, note_head
+from mnist_lab.models.seeding import drawn_from
 from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint, load_weights
-
-HEAD = "output"  # what every model of the book calls its last layer
 
 
 def replace_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
     """Return a copy of the model with a new head, drawn from `seed`, for `classes` classes.
 
-    Everything in the copy may learn, whatever was frozen in `model`.
+    The head learns; all else learns or is frozen as it was in `model`, so a frozen base stays one.
 
     Raises
     ------
@@ -28,11 +27,11 @@ def replace_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
         raise ValueError(f"{type(model).__name__} has no linear layer called {HEAD!r} to replace.")
     if classes < 1:
         raise ValueError(f"A head needs at least 1 class, found {classes}.")
-    adapted = copy.deepcopy(model).requires_grad_(True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    adapted = copy.deepcopy(model)
+    with drawn_from(seed):
         head = nn.Linear(old.in_features, classes, bias=old.bias is not None)
-    setattr(adapted, HEAD, head.to(old.weight.device))
+    setattr(adapted, HEAD, head.to(old.weight.device, old.weight.dtype))
+    note_head(adapted, classes)
     return adapted
 
 

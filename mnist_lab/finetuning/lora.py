@@ -1,4 +1,4 @@
-"""LoRA by hand: a pretrained layer stays as it is and learns a change of low rank (chapter 10).
+"""LoRA by hand: a pretrained layer stays as it is and learns a change of low rank (chapter 11).
 
     add_lora(model, rank=4, names=["blocks"], seed=0)   # the base is frozen, the head learns
     ...train as usual...
@@ -23,16 +23,24 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mnist_lab.models.architecture import HEAD, architecture_of
 from mnist_lab.models.seeding import seeded_generator
-from mnist_lab.training.checkpoints import CheckpointError, load_tensors, save_tensors
+from mnist_lab.training.checkpoints import (
+    CheckpointError,
+    ModelCard,
+    load_tensors,
+    save_tensors,
+)
+from mnist_lab.training.objectives import Classify
 
-LORA = "lora"
-HEAD = "output."
+_LORA = "lora"  # what the files of saved changes are called
+_HEAD = f"{HEAD}."
 
 
 class LoRALayer(nn.Module):
@@ -73,24 +81,25 @@ class LoRALayer(nn.Module):
         self.scale, self.merged = alpha / rank, False
         bound = 1 / math.sqrt(columns)  # as large as a new layer's weights, which peft takes too
         a = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator)
-        self.a = nn.Parameter(a.to(base.weight.device))
-        self.b = nn.Parameter(torch.zeros(rows, rank, device=base.weight.device))
+        # As the base: of a large one in bfloat16, the changes are in bfloat16 too.
+        device, kind = base.weight.device, base.weight.dtype
+        self.a = nn.Parameter(a.to(device, kind))
+        self.b = nn.Parameter(torch.zeros(rows, rank, device=device, dtype=kind))
 
     def change(self) -> Tensor:
         """Return what is added to the weight, in the weight's shape."""
-        weight = self.base.weight
-        assert isinstance(weight, Tensor)
-        return (self.scale * self.b @ self.a).view(weight.shape)
+        return (self.scale * self.b @ self.a).view(self._weight.shape)
+
+    @property
+    def _weight(self) -> Tensor:
+        return self.base.get_parameter("weight")
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what the layer makes of its inputs with its changed weight."""
         if self.merged:
-            outputs: Tensor = self.base(inputs)
-            return outputs
-        weight = self.base.weight
-        assert isinstance(weight, Tensor)
-        changed: Tensor = functional_call(self.base, {"weight": weight + self.change()}, inputs)
-        return changed
+            return self.base(inputs)
+        changed = {"weight": self._weight + self.change()}
+        return functional_call(self.base, changed, inputs)
 
     def merge(self) -> None:
         """Add the change to the weight; from now on the layer costs what it cost without LoRA."""
@@ -103,10 +112,8 @@ class LoRALayer(nn.Module):
     def _move(self, sign: int) -> None:
         if self.merged == (sign > 0):
             return
-        weight = self.base.weight
-        assert isinstance(weight, Tensor)
         with torch.no_grad():
-            weight.add_(sign * self.change())
+            self._weight.add_(sign * self.change())
         self.merged = sign > 0
 
 
@@ -150,7 +157,7 @@ def add_lora(
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear | nn.Conv2d) and not f"{name}.".startswith(HEAD)
+        if isinstance(layer, nn.Linear | nn.Conv2d) and not f"{name}.".startswith(_HEAD)
     }
     for wanted in names:
         if not any(_fits(name, wanted) for name in layers):
@@ -163,7 +170,7 @@ def add_lora(
             # The scale is that of the rank which was asked for, whatever rank fits.
             scaled = possible * (alpha / rank if alpha is not None else 1)
             _put(model, name, LoRALayer(layer, possible, scaled, generator))
-    head = getattr(model, HEAD.rstrip("."), None)
+    head = getattr(model, HEAD, None)
     if isinstance(head, nn.Module):
         head.requires_grad_(True)
     return model
@@ -225,11 +232,21 @@ def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
     return plain
 
 
+class ClassifyThroughLoRA(Classify):
+    """To classify with a model that has LoRA layers: kept is a plain one, the changes merged."""
+
+    def kept(self, model: nn.Module) -> nn.Module:
+        """Return a copy with plain layers, which a checkpoint can hold."""
+        return strip_lora(model)
+
+
 # --- Checkpoints ---------------------------------------------------------------------------------
 
 
-def fingerprint(model: nn.Module) -> str:
+def hash_base(model: nn.Module) -> str:
     """Return the SHA-256 of a model's base: all weights and buffers but the head's and LoRA's.
+
+    How the base is fed, such as the size of its input, is no weight: `save_lora` records it beside.
 
     Raises
     ------
@@ -243,13 +260,15 @@ def fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     named = {}
     for name, tensor in model.state_dict().items():
-        if name in adapters or name.startswith(HEAD):
+        if name in adapters or name.startswith(_HEAD):
             continue
         layer = next((layer for layer in wrapped if name.startswith(f"{layer}.base.")), None)
         named[f"{layer}.{name.removeprefix(f'{layer}.base.')}" if layer else name] = tensor
     for name, tensor in sorted(named.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        # As bytes, since NumPy has no bfloat16.
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(plain.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -264,15 +283,37 @@ def save_lora(folder: str | Path, model: nn.Module, *, head: bool = True) -> Non
     layers = dict(lora_layers(model))
     if not layers:
         raise ValueError("The model has no LoRA layers to save.")
-    base = fingerprint(model)
+    base = hash_base(model)
     tensors: dict[str, Tensor] = dict(lora_parameters(model))
     if head:
-        tensors |= {k: v for k, v in model.state_dict().items() if k.startswith(HEAD)}
+        tensors |= {k: v for k, v in model.state_dict().items() if k.startswith(_HEAD)}
     record = {
+        "base": _describe_base(model),
         "base_sha256": base,
         "scales": {name: layer.scale for name, layer in layers.items()},
     }
-    save_tensors(folder, LORA, tensors, record)
+    save_tensors(folder, _LORA, tensors, record)
+
+
+def _describe_base(model: nn.Module) -> dict[str, Any] | None:
+    """Return what the base was built as, but for its head; nothing if nobody knows."""
+    if architecture_of(model) is None:
+        return None
+    card = ModelCard.of(model, class_names=())
+    return {"model": card.model} | {k: v for k, v in card.arguments.items() if k != "classes"}
+
+
+def _check_base(folder: str | Path, model: nn.Module, recorded: Any) -> None:
+    """Refuse a base that is fed otherwise than the one that the changes were trained on."""
+    found = _describe_base(model)
+    if found == recorded:
+        return
+    ours, theirs = found or {}, recorded if isinstance(recorded, dict) else {}
+    name = next(name for name in [*theirs, *ours, ""] if ours.get(name) != theirs.get(name))
+    raise CheckpointError(
+        f"The changes in {folder} were trained on another base: its {name or 'architecture'} was "
+        f"{theirs.get(name)!r}, that of this {type(model).__name__} is {ours.get(name)!r}."
+    )
 
 
 def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
@@ -283,18 +324,19 @@ def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
     CheckpointError
         If there are none, they are damaged, or belong to another base; the model is then as it was.
     """
-    tensors, record = load_tensors(folder, LORA)
+    tensors, record = load_tensors(folder, _LORA)
     if any(True for _ in lora_layers(model)):
         raise CheckpointError(f"{folder}: the model has LoRA layers already; load a bare base.")
-    found = fingerprint(model)
+    _check_base(folder, model, record.get("base"))
+    found = hash_base(model)
     if found != record.get("base_sha256"):
         raise CheckpointError(
             f"The changes in {folder} were trained on another base: its SHA-256 begins with "
             f"{str(record.get('base_sha256'))[:8]}, that of this {type(model).__name__} with "
             f"{found[:8]}."
         )
-    head = {name: tensor for name, tensor in tensors.items() if name.startswith(HEAD)}
-    expected = {k: v.shape for k, v in model.state_dict().items() if k.startswith(HEAD)}
+    head = {name: tensor for name, tensor in tensors.items() if name.startswith(_HEAD)}
+    expected = {k: v.shape for k, v in model.state_dict().items() if k.startswith(_HEAD)}
     wrong = [k for k, v in head.items() if v.shape != expected.get(k)]
     if wrong:
         shapes = ", ".join(f"{k} {tuple(head[k].shape)}" for k in wrong)
@@ -312,7 +354,7 @@ def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
         _put(model, name, layer)
     if head:
         model.load_state_dict(head, strict=False)
-        model.get_submodule(HEAD.rstrip(".")).requires_grad_(True)
+        model.get_submodule(HEAD).requires_grad_(True)
     return model
 
 

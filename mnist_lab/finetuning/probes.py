@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.models.backbones import Backbone
-from mnist_lab.models.registry import eval_mode
 from mnist_lab.training.batches import Batch
+from mnist_lab.training.scoring import eval_mode
 
 
 def cache_features(model: Backbone, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:

@@ -16,28 +16,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from string import Template
 from typing import Any
 
-from mnist_lab.lessons.plots import Picture
+from mnist_lab.extras import needs_extra
+from mnist_lab.lessons.palette import PAPER, RED_PEN
+from mnist_lab.lessons.pictures import Picture
 
 # A frame is coarser than a picture that stands alone, as there are a dozen of them.
-DOTS, COLOURS = 120, 32
-PAUSE = 600  # milliseconds between the frames of an animation, unless told otherwise
+_DOTS_AN_INCH = 120
+_COLOURS_OF_FILE = 32
 
-_STYLE = """
+_STYLE = Template("""
 .frames { margin: 0; max-width: 100%; }
-.frames img { display: block; max-width: 100%; height: auto; background: #fbfaf7; }
+.frames img { display: block; max-width: 100%; height: auto; background: $paper; }
 .frames img[hidden] { display: none; }
 .frames-controls { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .9rem;
   padding: .35rem .2rem; font: inherit; }
 .frames-controls label { display: flex; flex: 1 1 16rem; align-items: center; gap: .6rem; }
 .frames-controls input { flex: 1 1 8rem; min-width: 6rem; min-height: 1.8rem;
-  accent-color: #c8402c; }
+  accent-color: $red_pen; }
 .frames-controls output { min-width: 7.5em; font-variant-numeric: tabular-nums; }
 .frames-controls button { font: inherit; color: inherit; background: transparent;
   border: 1px solid currentColor; border-radius: .4rem; padding: .15rem .9rem; cursor: pointer; }
 @media (prefers-reduced-motion: reduce) { .frames-controls button { display: none; } }
-"""
+""").substitute(paper=PAPER, red_pen=RED_PEN)
 
 # Handlers stand in the elements themselves: a front end that inserts HTML may not run its scripts.
 _SHOW = (
@@ -80,7 +83,7 @@ class Frames:
     name: str
     first: int = 0
     plays: bool = False
-    pause: int = PAUSE
+    pause: int = 600
 
     def __post_init__(self) -> None:
         if len(self.pictures) < 2:
@@ -130,7 +133,7 @@ def _image(picture: Picture, label: str, *, hidden: bool = False) -> str:
     return (
         f'<img alt="{escape(picture.alt)}" data-label="{escape(label)}" '
         f'width="{width}" height="{height}"{" hidden" if hidden else ""} '
-        f'src="data:image/png;base64,{picture.to_base64(DOTS, COLOURS)}">'
+        f'src="data:image/png;base64,{picture.to_base64(_DOTS_AN_INCH, _COLOURS_OF_FILE)}">'
     )
 
 
@@ -177,7 +180,8 @@ def explore(
     **controls : ipywidgets
         Each has a `value`: `FloatSlider`, `IntSlider`, `Dropdown`, `FloatText` ...
     """
-    import ipywidgets
+    with needs_extra("chapters"):
+        import ipywidgets
 
     view = ipywidgets.HTML()
 

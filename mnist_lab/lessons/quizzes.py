@@ -13,22 +13,26 @@ import random
 from importlib import resources
 from typing import Any
 
-from jupyterquiz import display_quiz
+from mnist_lab.extras import needs_extra
+from mnist_lab.lessons.palette import BLUE_ON_INK, GREEN_TICK, INK, PAPER, QUIZ_EDGE, RED_PEN
 
-# jupyterquiz's names for its colours; the values are the book's.
+with needs_extra("chapters"):
+    from jupyterquiz import display_quiz
+
+# jupyterquiz's names for its colours.
 _COLOURS = {
-    "--jq-multiple-choice-bg": "#1d2440",
-    "--jq-many-choice-bg": "#1d2440",
-    "--jq-numeric-bg": "#1d2440",
-    "--jq-mc-button-bg": "#fbfaf7",
-    "--jq-mc-button-border": "#d9d4c7",
-    "--jq-mc-button-inset-shadow": "#d9d4c7",
-    "--jq-numeric-input-bg": "#fbfaf7",
-    "--jq-numeric-input-label": "#1d2440",
-    "--jq-incorrect-color": "#c8402c",
-    "--jq-correct-color": "#2e7d55",
-    "--jq-text-color": "#fbfaf7",
-    "--jq-link-color": "#9fc3ee",
+    "--jq-multiple-choice-bg": INK,
+    "--jq-many-choice-bg": INK,
+    "--jq-numeric-bg": INK,
+    "--jq-mc-button-bg": PAPER,
+    "--jq-mc-button-border": QUIZ_EDGE,
+    "--jq-mc-button-inset-shadow": QUIZ_EDGE,
+    "--jq-numeric-input-bg": PAPER,
+    "--jq-numeric-input-label": INK,
+    "--jq-incorrect-color": RED_PEN,
+    "--jq-correct-color": GREEN_TICK,
+    "--jq-text-color": PAPER,
+    "--jq-link-color": BLUE_ON_INK,
 }
 
 

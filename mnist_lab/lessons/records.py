@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
-# Two-sided 95 % quantiles of Student's t for 1, 2, ... degrees of freedom; few seeds need them.
-_T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+# What scipy.stats.t.ppf and norm.ppf call; scipy.stats itself takes half a second to import.
+from scipy.special import ndtri, stdtrit
+
+_UPPER = 0.975  # an interval of 95 % leaves 2.5 % above it, and as much below
 
 
 def load_record(name: str) -> dict[str, Any]:
@@ -40,23 +42,50 @@ def load_record(name: str) -> dict[str, Any]:
 
 
 def summarise(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard deviation (n - 1) and the 95 % interval of the mean (Student's t)."""
+    """Return mean, standard deviation (n - 1) and the 95 % interval of the mean (Student's t).
+
+    Returns
+    -------
+    dict
+        `mean`, `std`, `low`, `high`, `n` and the `values`, rounded to six digits after the point.
+        One value has no spread: its `std`, `low` and `high` are None.
+
+    Raises
+    ------
+    ValueError
+        If there is no value.
+    """
     if not values:
         raise ValueError("There is nothing to summarise.")
     n, mean = len(values), float(np.mean(values))
     std = float(np.std(values, ddof=1)) if n > 1 else math.nan
-    half = _T_95[min(n - 1, len(_T_95)) - 1] * std / math.sqrt(n) if n > 1 else math.nan
+    half = float(stdtrit(n - 1, _UPPER)) * std / math.sqrt(n) if n > 1 else math.nan
     numbers = {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
     rounded = {k: None if math.isnan(v) else round(v, 6) for k, v in numbers.items()}
     return {**rounded, "n": n, "values": [round(float(v), 6) for v in values]}
 
 
-def wilson_interval(correct: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy measured on `count` images (Wilson 1927)."""
+def wilson_interval(correct: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy measured on `count` images (Wilson 1927).
+
+    Parameters
+    ----------
+    correct : float
+        How many of them were read. A fraction is taken too, to ask what an accuracy would be worth.
+    count : int
+
+    Raises
+    ------
+    ValueError
+        If `correct` does not lie between 0 and `count`, or nothing was measured.
+    """
     if not 0 <= correct <= count or count == 0:
         raise ValueError(f"{correct} of {count} is no share.")
-    share = correct / count
+    share, z = correct / count, float(ndtri(_UPPER))
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     half = z * spread / (1 + z * z / count)
-    return centre - half, centre + half
+    # At the ends of the scale the interval ends there too, and not a rounding error beside it.
+    low = 0.0 if correct == 0 else centre - half
+    high = 1.0 if correct == count else centre + half
+    return low, high

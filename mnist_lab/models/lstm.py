@@ -9,7 +9,7 @@ from mnist_lab.models.basic import CLASSES
 
 
 class LSTM(nn.Module):
-    """A long short-term memory that reads the image row by row, from top to bottom (chapter 8).
+    """A long short-term memory that reads the image row by row, from top to bottom (chapter 9).
 
     The logits come from the hidden state after the last row. Its forget gates start open: with the
     usual bias of 0 they would halve the memory at every row (Jozefowicz et al. 2015).
@@ -32,11 +32,9 @@ class LSTM(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
         states, _ = self.rows(images.squeeze(1))  # (n, 28, width)
-        logits: Tensor = self.output(states[:, -1])
-        return logits
+        return self.output(states[:, -1])
 
     def read_rows(self, images: Tensor) -> Tensor:
         """Return the logits after every row, (n, 28, classes): the opinion while it reads."""
         states, _ = self.rows(images.squeeze(1))
-        logits: Tensor = self.output(states)
-        return logits
+        return self.output(states)

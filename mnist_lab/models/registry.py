@@ -1,41 +1,94 @@
-"""Every architecture of the book. Each takes (n, 1, 28, 28) and returns raw logits (n, 10).
-
-    from mnist_lab.models import build_model
+"""Every architecture of the book and the backbones, by name; and your own, once it is registered.
 
     model = build_model("small_cnn", seed=0)
+    model = load_backbone("efficientnet_lite0", input_size=64)     # with its ImageNet weights
 
-The one exception is article 000's network as printed, which returns log-probabilities. `stages`
-names a model's parts from input to head, for `finetuning`; the head is called `output`. The three
-articles' networks follow the listings of 000, 001 and 002; where a listing has a defect there is a
-corrected form beside the printed one, with as many parameters.
+    @register("my_net")
+    class MyNet(nn.Module): ...
+
+    model = build_model("my_net", seed=0)               # or MyNet(), which knows its name too
+
+A model takes (n, 1, 28, 28) and returns raw logits (n, classes); the one exception is article 000's
+network as printed, which returns log-probabilities. `stages` names a model's parts from input to
+head, for fine-tuning; the head is called `output`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
 
-import torch
 from torch import nn
 
+from mnist_lab.models.architecture import HEAD, remember_architecture
 from mnist_lab.models.articles import Article000, Article001, Article002
+from mnist_lab.models.backbones import BACKBONES, Backbone, make_backbone
 from mnist_lab.models.basic import MLP, Linear, SmallCNN
 from mnist_lab.models.lstm import LSTM
 from mnist_lab.models.resnet import ResNet
+from mnist_lab.models.seeding import drawn_from
 from mnist_lab.models.vit import VisionTransformer
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "linear": Linear,
-    "mlp": MLP,
-    "small_cnn": SmallCNN,
-    "resnet": ResNet,
-    "article_000": Article000,
-    "article_001": Article001,
-    "article_002": Article002,
-    "lstm": LSTM,
-    "vit": VisionTransformer,
-}
+Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
+
+MODELS: dict[str, Callable[..., nn.Module]] = {}
+
+
+@overload
+def register(name: str, builder: Builder) -> Builder: ...
+
+
+@overload
+def register(name: str) -> Callable[[Builder], Builder]: ...
+
+
+def register(name: str, builder: Any = None) -> Any:
+    """Make a network known under a name: for `build_model`, checkpoints and the command line.
+
+    Use it as `@register("my_net")` over a class, or call it. What is registered is known in this
+    process; who loads a checkpoint of it elsewhere registers it there first.
+
+    Parameters
+    ----------
+    name : str
+    builder : class or callable
+        Returns an `nn.Module`. The arguments that it is given must be such as JSON can hold, since
+        a checkpoint records them; if it takes `classes`, its head can be replaced.
+
+    Raises
+    ------
+    ValueError
+        If another network has that name.
+    """
+    if builder is None:
+        return functools.partial(register, name)
+    known = MODELS.get(name)
+    if known is not None and not _is_same(known, builder):
+        raise ValueError(f"There is another network called {name!r} already: choose a new name.")
+    if isinstance(builder, type) and issubclass(builder, nn.Module):
+        _remember_what_it_is_given(name, builder)
+    MODELS[name] = builder
+    return builder
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether both are one builder; a notebook's cell that runs again makes its class anew."""
+    where = [(getattr(b, "__module__", b), getattr(b, "__qualname__", b)) for b in (one, other)]
+    return one is other or where[0] == where[1]
+
+
+def _remember_what_it_is_given(name: str, kind: type[nn.Module]) -> None:
+    """Let every instance of a class know its name and arguments, however it is made."""
+    make = kind.__init__
+
+    @functools.wraps(make)
+    def make_and_remember(self: nn.Module, *positional: Any, **arguments: Any) -> None:
+        make(self, *positional, **arguments)
+        if type(self) is kind:  # a class that inherits from it is another network
+            remember_architecture(self, name, kind, arguments, positional)
+
+    kind.__init__ = make_and_remember  # type: ignore[method-assign]
 
 
 def build_model(name: str, *, seed: int = 0, **arguments: Any) -> nn.Module:
@@ -57,26 +110,55 @@ def build_model(name: str, *, seed: int = 0, **arguments: Any) -> nn.Module:
     """
     if name not in MODELS:
         raise ValueError(f"No model {name!r}; there are {', '.join(sorted(MODELS))}.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    builder = MODELS[name]
+    with drawn_from(seed):
         try:
-            return MODELS[name](**arguments)
+            model = builder(**arguments)
         except (TypeError, RuntimeError) as error:  # RuntimeError: torch on a width of -1
             raise ValueError(f"{name} cannot be built with {arguments}: {error}.") from error
+    remember_architecture(model, name, builder, arguments)
+    return model
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return how many numbers the model learns."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def load_backbone(name: str, *, seed: int = 0, **arguments: Any) -> Backbone:
+    """Return a backbone with its ImageNet weights and a new head drawn from `seed`.
+
+    Parameters
+    ----------
+    name : {"efficientnet_lite0", "resnet18"}
+    seed : int
+        Of the head.
+    **arguments
+        Of `backbones.make_backbone`, such as `input_size`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such backbone, or it cannot be built so.
+    BackboneError
+        If the weights are not there, cannot be reached, or are not those that were published.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"No backbone {name!r}; there are {', '.join(BACKBONES)}.")
+    model = build_model(name, seed=seed, **arguments)
+    assert isinstance(model, Backbone)
+    weights = BACKBONES[name].load()
+    head = {k: value for k, value in model.state_dict().items() if k.startswith(f"{HEAD}.")}
+    model.load_state_dict({**weights, **head})
+    return model
 
 
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Switch to eval mode; restore the mode of every part after."""
-    modes = {part: part.training for part in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
+_OF_THE_BOOK: dict[str, Callable[..., nn.Module]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "small_cnn": SmallCNN,
+    "resnet": ResNet,
+    "article_000": Article000,
+    "article_001": Article001,
+    "article_002": Article002,
+    "lstm": LSTM,
+    "vit": VisionTransformer,
+    **{name: functools.partial(make_backbone, name) for name in BACKBONES},
+}
+for _name, _builder in _OF_THE_BOOK.items():
+    register(_name, _builder)

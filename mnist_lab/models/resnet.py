@@ -101,8 +101,7 @@ class ResNet(nn.Module):
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
         features = F.relu(self.norm(self.conv(images)))  # (n, width, 14, 14)
         features = self.blocks(features)  # (n, 4 width, 4, 4)
-        logits: Tensor = self.output(self.dropout(features.mean((2, 3))))
-        return logits
+        return self.output(self.dropout(features.mean((2, 3))))
 
 
 def _norm(channels: int, norm: bool) -> nn.Module:

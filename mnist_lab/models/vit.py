@@ -43,7 +43,7 @@ def unpatchify(patches: Tensor, patch: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at every token and takes a weighted mean of what it finds (chapter 8).
+    """Every token looks at every token and takes a weighted mean of what it finds (chapter 9).
 
     Each head does so with queries, keys and values of its own, `width / heads` numbers each.
     Source: Vaswani et al. 2017, section 3.2.
@@ -63,13 +63,16 @@ class SelfAttention(nn.Module):
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
+    def extra_repr(self) -> str:
+        """Return how many heads share the width, which the parts do not show."""
+        return f"heads={self.heads}"
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (n, count, width) of tokens (n, count, width)."""
         queries, keys, values = self._project(tokens)
         means = self._weigh(queries, keys) @ values  # (n, heads, count, width / heads)
         side_by_side = means.transpose(1, 2).flatten(2)  # (n, count, width)
-        mixed: Tensor = self.output(side_by_side)
-        return mixed
+        return self.output(side_by_side)
 
     def weigh(self, tokens: Tensor) -> Tensor:
         """Return who looks at whom: (n, heads, count, count), rows of weights that sum to 1."""
@@ -112,7 +115,7 @@ class TransformerBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """A small vision transformer: patches are its tokens (chapter 8).
+    """A small vision transformer: patches are its tokens (chapter 9).
 
     The logits come from the mean of all tokens. Dosovitskiy et al. 2021 read them from an extra
     token. The mean needs none, and it suits pretraining in which patches are left out: whatever
@@ -168,8 +171,7 @@ class VisionTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of images (n, 1, 28, 28)."""
         tokens = self.encode(patchify(images, self.patch))  # (n, count, width)
-        logits: Tensor = self.output(tokens.mean(1))
-        return logits
+        return self.output(tokens.mean(1))
 
     def encode(self, patches: Tensor, kept: Tensor | None = None) -> Tensor:
         """Return what the blocks make of patches.
@@ -188,12 +190,11 @@ class VisionTransformer(nn.Module):
         tokens = self.embed(patches, kept)
         for block in self.blocks:
             tokens = block(tokens)
-        normed: Tensor = self.norm(tokens)
-        return normed
+        return self.norm(tokens)
 
     def embed(self, patches: Tensor, kept: Tensor | None = None) -> Tensor:
         """Return the tokens (n, count or k, width) before the first block; as for `encode`."""
-        tokens: Tensor = self.embedding(patches) + self.positions
+        tokens = self.embedding(patches) + self.positions
         if kept is None:
             return tokens
         return tokens.gather(1, kept.unsqueeze(2).expand(-1, -1, tokens.shape[2]))

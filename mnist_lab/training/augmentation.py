@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mnist_lab.training.draws import Draws
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -101,43 +103,31 @@ class Augmentation:
         """Whether a pixel that stays where it is keeps its grey."""
         return not (self.sharpen or self.contrast or self.noise)
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether every range is zero."""
-        return self._moves_nothing and self._keeps_greys and not self.stroke
-
-    def __call__(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None = None
-    ) -> Tensor:
+    def __call__(self, images: Tensor, source: Draws | torch.Generator) -> Tensor:
         """Return changed copies of `images`: float32 (n, channels, height, width) in and out.
 
         The background must be zero, since zeros come in from outside an image: augment pixels
-        first, normalise after. `generator` lives on the images' device; the same state gives the
+        first, normalise after. The generator lives on the images' device; the same state gives the
         same batch.
-
-        Where several processes share a batch, `images` are only a `piece` of it: (place of its
-        first image, size of the whole batch). The changes are drawn for the whole batch then, so
-        that those of an image do not depend on who makes them.
         """
+        draws = Draws.of(source, len(images))
         if self.stroke:  # first: what follows smooths the edges
-            images = self._change_strokes(images, generator, piece)
+            images = self._change_strokes(images, draws)
         if not self._moves_nothing:
-            images = self._move(images, generator, piece)
+            images = self._move(images, draws)
         if not self._keeps_greys:  # last: scanners and cameras come after the pen
-            images = self._change_greys(images, generator, piece)
+            images = self._change_greys(images, draws)
         return images
 
-    def _move(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
-    ) -> Tensor:
+    def _move(self, images: Tensor, draws: Draws) -> Tensor:
         """Read every pixel from another place."""
         count, _, height, width = images.shape
-        maps = self._affine_maps(images, generator, piece)
+        maps = self._affine_maps(images, draws)
         # `F.affine_grid` does the same three times slower on a CPU.
         sources = maps.flatten(0, 1) @ _positions(height, width).to(images.device)
         sources = sources.view(count, 2, height, width)
         if self.elastic_strength:
-            sources += self._displacements(images, generator, piece)
+            sources += self._displacements(images, draws)
         if count == 0:  # a process whose piece is empty draws as the others do, and that is all
             return images
         grid = sources.permute(0, 2, 3, 1).contiguous()
@@ -145,37 +135,28 @@ class Augmentation:
             images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
         )
 
-    def _change_strokes(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
-    ) -> Tensor:
+    def _change_strokes(self, images: Tensor, draws: Draws) -> Tensor:
         """Make the strokes of each image wider or narrower.
 
         The largest value among a pixel and its eight neighbours widens a stroke by a pixel on each
         side, the smallest narrows it; a mixture with the image itself does so by parts of a pixel.
         """
-        count = len(images)
-        start, whole = piece or (0, count)
-        draws = torch.rand(whole, generator=generator, device=images.device)
-        amount = (draws[start : start + count] * 2 - 1)[:, None, None, None] * self.stroke
+        amount = (draws.uniform(1)[0] * 2 - 1)[:, None, None, None] * self.stroke
         sign = torch.where(amount < 0, -1.0, 1.0)
         other = F.max_pool2d(images * sign, 3, stride=1, padding=1) * sign
         return torch.lerp(images, other, amount.abs().to(images.dtype))
 
-    def _affine_maps(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
-    ) -> Tensor:
+    def _affine_maps(self, images: Tensor, draws: Draws) -> Tensor:
         """Draw one map from output to input coordinates per image: (n, 2, 3).
 
         `grid_sample` measures from -1 to 1 across the image, hence the division by half its size.
         """
-        count, _, height, width = images.shape
-        start, whole = piece or (0, count)
-        draws = torch.rand(5, whole, generator=generator, device=images.device) * 2 - 1
-        draws = draws[:, start : start + count]
-        turn = draws[0] * math.radians(self.rotate)
-        slant = torch.tan(draws[1] * math.radians(self.shear))
-        shrink = 1 / (1 + draws[2] * self.scale)
-        right, down = draws[3] * self.shift, draws[4] * self.shift
+        height, width = images.shape[2:]
+        turned, slanted, scaled, right, down = draws.uniform(5) * 2 - 1
+        turn = turned * math.radians(self.rotate)
+        slant = torch.tan(slanted * math.radians(self.shear))
+        shrink = 1 / (1 + scaled * self.scale)
+        right, down = right * self.shift, down * self.shift
         cosine, sine = torch.cos(turn) * shrink, torch.sin(turn) * shrink
         # An image is slanted, turned, scaled and then shifted; a map goes back from output to
         # input, so it takes the shift away first.
@@ -190,27 +171,20 @@ class Augmentation:
         maps = torch.stack([torch.stack(across, 1), torch.stack(along, 1)], 1).to(images.dtype)
         # Stretched before all else, so the way back ends with it: it divides what is read.
         if self.aspect:
-            draws = torch.rand(whole, generator=generator, device=images.device) * 2 - 1
-            wider = torch.exp(draws[start : start + count] * math.log1p(self.aspect))
+            wider = torch.exp((draws.uniform(1)[0] * 2 - 1) * math.log1p(self.aspect))
             maps = maps / torch.stack([wider, 1 / wider], 1)[:, :, None].to(images.dtype)
         if self.fill:
-            draws = torch.rand(whole, generator=generator, device=images.device)
-            filled = (draws[start : start + count] < self.fill)[:, None]
+            filled = (draws.uniform(1)[0] < self.fill)[:, None]
             middle, growth = _box_of(images)
             maps = maps / torch.where(filled, growth, 1.0)[:, :, None]
             maps[:, :, 2] += torch.where(filled, middle, 0.0)
         return maps
 
-    def _change_greys(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None
-    ) -> Tensor:
+    def _change_greys(self, images: Tensor, draws: Draws) -> Tensor:
         """Sharpen the edges of some images, make ink fainter, add noise."""
-        count = len(images)
-        start, whole = piece or (0, count)
 
         def draw(number: int) -> Tensor:
-            draws = torch.rand(number, whole, generator=generator, device=images.device)
-            return draws[:, start : start + count, None, None, None].to(images.dtype)
+            return draws.uniform(number)[:, :, None, None, None].to(images.dtype)
 
         if self.sharpen:
             which, limit, slope = draw(3)
@@ -222,24 +196,18 @@ class Augmentation:
             images = images * (1 - self.contrast * draw(1)[0])
         if self.noise:
             deviation = self.noise * draw(1)[0] ** 3
-            noise = torch.randn(
-                whole, *images.shape[1:], generator=generator, device=images.device
-            )[start : start + count]
+            noise = draws.normal_each(*images.shape[1:])
             images = (images + noise.to(images.dtype) * deviation).clamp(0, 255)
         return images
 
-    def _displacements(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int] | None = None
-    ) -> Tensor:
+    def _displacements(self, images: Tensor, draws: Draws) -> Tensor:
         """Draw smooth displacements: (n, 2, height, width), in `grid_sample`'s units.
 
         A Gaussian blur is separable, and on an image this small each half of it is one matrix
         product with a fixed band matrix: far cheaper than a convolution per image.
         """
-        count, _, height, width = images.shape
-        start, whole = piece or (0, count)
-        noise = torch.rand(whole, 2, height, width, generator=generator, device=images.device)
-        noise = noise[start : start + count]
+        height, width = images.shape[2:]
+        noise = draws.uniform_each(2, height, width)
         rows = _blur_matrix(height, self.elastic_smoothness).to(images.device)
         columns = _blur_matrix(width, self.elastic_smoothness).to(images.device)
         pixels = rows @ (noise * 2 - 1) @ columns.T * self.elastic_strength

@@ -25,6 +25,7 @@ from mnist_lab.data.idx import take_images
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.models.seeding import seeded_generator
 from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.draws import Draws
 from mnist_lab.training.processes import ALONE, Ranks
 
 Batch = tuple[Tensor, Tensor]
@@ -131,7 +132,7 @@ class Batches:
             else:
                 images = self._take(order[chosen])
                 labels = self.labels.index_select(0, order[chosen])
-            yield self._prepare(images, generator, (mine.start, whole)), labels
+            yield self._prepare(images, Draws(generator, whole, mine)), labels
 
     def _take(self, chosen: slice | Tensor) -> Tensor:
         """Return the chosen images: uint8 (b, height, width), on the device."""
@@ -149,10 +150,8 @@ class Batches:
         generator = seeded_generator(torch.device("cpu"), self.seed, epoch)
         return torch.randperm(self.count, generator=generator).to(self.device)
 
-    def _prepare(
-        self, images: Tensor, generator: torch.Generator, piece: tuple[int, int]
-    ) -> Tensor:
+    def _prepare(self, images: Tensor, draws: Draws) -> Tensor:
         pixels = images.unsqueeze(1).float()
         if self.augmentation is not None:
-            pixels = self.augmentation(pixels, generator, piece)
+            pixels = self.augmentation(pixels, draws)
         return self.normalisation(pixels)

@@ -1,12 +1,15 @@
 """Checkpoints: tensors as safetensors, everything else as JSON, never a pickle.
 
-    save_checkpoint("runs/first", model, ModelCard("small_cnn", {"width": 16}))
+    save_checkpoint("runs/first", model)                # what it is, the model knows itself
     model, card = load_checkpoint("runs/first")
 
-A checkpoint is a folder with `model.json` and the weights file that it names. The JSON is written
-last, under a temporary name, and renamed: whatever is killed when, the folder holds one whole
-checkpoint, the old or the new. A pickle (`.pth`, `.pt`) can run any code when it is read; that is
-why none is read here.
+A checkpoint is a folder with `model.json` and the weights file that it names. The card in the JSON
+comes from the model: `build_model` and registered classes leave on it what it was built as. Before
+anything is written, a network is built from that once more, so none comes back as another one.
+
+The JSON is written last, under a temporary name, and renamed: whatever is killed when, the folder
+holds one whole checkpoint, the old or the new. A pickle (`.pth`, `.pt`) can run any code when it is
+read; that is why none is read here.
 
 Sources: the safetensors format, https://huggingface.co/docs/safetensors; model cards, Mitchell et
 al. 2019.
@@ -18,7 +21,8 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +33,11 @@ from torch import Tensor, nn
 from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.files import write_atomically
-from mnist_lab.models.backbones import BACKBONES, build_backbone
-from mnist_lab.models.registry import build_model
+from mnist_lab.models.architecture import HEAD, architecture_of
+from mnist_lab.models.registry import MODELS, build_model
 
 FORMAT_VERSION = 1
-MODEL = "model"
+_MODEL = "model"  # what the files of a model are called
 
 
 class CheckpointError(ValueError):
@@ -47,9 +51,9 @@ class ModelCard:
     Attributes
     ----------
     model : str
-        A key of `models.MODELS` or of `backbones.BACKBONES`.
+        A key of `models.MODELS`; the name of the class, where that is not registered.
     arguments : dict
-        What the model was built with.
+        What the model was built with, all of it.
     normalisation : Normalisation
         Of the images it was trained on.
     input_size : (int, int)
@@ -65,6 +69,47 @@ class ModelCard:
     input_size: tuple[int, int] = (28, 28)
     class_names: tuple[str, ...] = DIGIT_NAMES
     training: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        *,
+        normalisation: Normalisation | None = None,
+        input_size: tuple[int, int] = (28, 28),
+        class_names: tuple[str, ...] | None = None,
+        training: dict[str, Any] | None = None,
+    ) -> ModelCard:
+        """Return the card of a model, which knows what it was built as.
+
+        Parameters
+        ----------
+        normalisation : Normalisation, optional
+            Of the images it was trained on; MNIST's, or the one it was built for, if not given.
+        class_names : tuple of str, optional
+            The ten digits, if not given.
+
+        Raises
+        ------
+        ValueError
+            If the names are not as many as the head has classes, or the model was built for another
+            normalisation, or with arguments that JSON cannot hold.
+        """
+        built_for = getattr(model, "normalisation", None)
+        normalisation = normalisation or built_for or MNIST_NORMALISATION
+        if built_for is not None and normalisation != built_for:
+            raise ValueError(f"The model was built for {built_for}, the card has {normalisation}.")
+        names = DIGIT_NAMES if class_names is None else tuple(class_names)
+        head = getattr(model, HEAD, None)
+        if isinstance(head, nn.Linear) and head.out_features < len(names):
+            raise ValueError(
+                f"The model's head has {head.out_features} classes: their class_names are needed, "
+                f"found {len(names)}."
+            )
+        known = architecture_of(model)
+        name = known.name if known else type(model).__name__
+        arguments = _as_json(known.arguments, name) if known else {}
+        return cls(name, arguments, normalisation, input_size, names, training or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads."""
@@ -116,12 +161,31 @@ class ModelCard:
         return "\n".join([f"# {title.strip()}\n", *parts])
 
 
-NOT_RECORDED = "Not recorded."
-TOLD = (
+def _as_json(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a model's arguments as they come back from JSON."""
+    try:
+        text = json.dumps(dict(arguments), default=_fields_of, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} was built with something that JSON cannot hold: {error}."
+        ) from error
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _fields_of(value: Any) -> dict[str, Any]:
+    """Return a configuration, such as a `Normalisation`, as a dictionary."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{value!r:.80}")
+
+
+_NOT_RECORDED = "Not recorded."
+_TOLD = (
     *("epochs", "batch_size", "optimizer", "learning_rate", "schedule", "weight_decay"),
     *("l1_penalty", "label_smoothing", "clip_norm", "average_decay", "augmentation", "seed"),
 )
-TOLD_OF_IMAGES = (
+_TOLD_OF_IMAGES = (
     *("rotate", "shift", "scale", "shear", "elastic_strength", "stroke", "aspect", "fill"),
     *("sharpen", "contrast", "noise"),
 )
@@ -133,34 +197,95 @@ def _describe_data(training: Mapping[str, Any]) -> str:
         f"- {name}: {part['count']:,} digits, CRC-32 {part['crc32']:08x}"
         for name, part in zip(("training", "validation"), parts, strict=False)
     ]
-    return "\n".join(lines) or NOT_RECORDED
+    return "\n".join(lines) or _NOT_RECORDED
 
 
 def _describe_config(config: Mapping[str, Any]) -> str:
     """List what people ask about first, unless it is switched off; the JSON has all the rest."""
     lines = []
-    for name in TOLD:
+    for name in _TOLD:
         value = config.get(name)
         if isinstance(value, Mapping):  # an augmentation
-            value = ", ".join(f"{key} {value[key]}" for key in TOLD_OF_IMAGES if value.get(key))
+            value = ", ".join(f"{key} {value[key]}" for key in _TOLD_OF_IMAGES if value.get(key))
         if value not in (None, "", 0) or (name == "seed" and name in config):
             lines.append(f"- {name.replace('_', ' ')}: {value}")
-    return "\n".join(lines) or NOT_RECORDED
+    return "\n".join(lines) or _NOT_RECORDED
 
 
 def _describe_score(training: Mapping[str, Any]) -> str:
     accuracy = training.get("validation_accuracy")
     if accuracy is None:
-        return NOT_RECORDED
+        return _NOT_RECORDED
     text = f"{accuracy:.2%} of the validation digits"
     if "epoch" in training:
         text += f", after epoch {training['epoch']}, which was chosen on them"
     return f"{text}."
 
 
-def save_checkpoint(folder: str | Path, model: nn.Module, card: ModelCard) -> None:
-    """Write the model's weights and its card; an older checkpoint in `folder` is replaced."""
-    save_tensors(folder, MODEL, model.state_dict(), {"card": card.to_json()})
+def save_checkpoint(folder: str | Path, model: nn.Module, card: ModelCard | None = None) -> None:
+    """Write the model's weights and its card; an older checkpoint in `folder` is replaced.
+
+    Parameters
+    ----------
+    model : nn.Module
+        From `build_model`, or of a registered class.
+    card : ModelCard, optional
+        `ModelCard.of(model)` if not given. What it says of the network must be what the model says.
+
+    Raises
+    ------
+    CheckpointError
+        If nobody could build this model again from its card.
+    """
+    own = ModelCard.of(model, class_names=card.class_names if card else None)
+    card = card or own
+    check_rebuilds(model)
+    for what, said, true in (
+        ("model", card.model, own.model),
+        ("arguments", card.arguments, own.arguments),
+        ("normalisation", card.normalisation, getattr(model, "normalisation", card.normalisation)),
+    ):
+        if said != true:
+            raise CheckpointError(
+                f"The card has the {what} {said!r}, the model is built with {true!r}: leave the "
+                f"card to ModelCard.of(model)."
+            )
+    save_tensors(folder, _MODEL, model.state_dict(), {"card": card.to_json()})
+
+
+def check_rebuilds(model: nn.Module) -> None:
+    """Refuse a model that would come back as another one: try what a reader of its card would do.
+
+    Raises
+    ------
+    CheckpointError
+        If its class is not registered, or it was changed after it was built.
+    """
+    kind, known = type(model).__name__, architecture_of(model)
+    if known is None:
+        raise CheckpointError(
+            f"Nobody could build this {kind} again from a checkpoint: register it, with "
+            f'@register("name") above its class, and let it take `classes` if its head is replaced.'
+        )
+    built = build_model(known.name, **_as_json(known.arguments, known.name))
+    # What a network prints of itself tells dropout rates, strides and heads, which no tensor shows.
+    if (changed := _first_difference(repr(model), repr(built))) is not None:
+        now, then = changed
+        raise CheckpointError(
+            f"This {kind} was changed after it was built as {known}: it has {now}, where a new one "
+            f"has {then}. Give the builder an argument for it (adapters: save_lora, or strip them)."
+        )
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (model, built)]
+    if shapes[0] != shapes[1]:
+        raise CheckpointError(f"This {kind} has other tensors than a new {known}.")
+
+
+def _first_difference(ours: str, theirs: str) -> tuple[str, str] | None:
+    """Return the first line in which two texts differ, from both."""
+    for one, other in zip_longest(ours.splitlines(), theirs.splitlines(), fillvalue="nothing"):
+        if one != other:
+            return one.strip(), other.strip()
+    return None
 
 
 def load_checkpoint(folder: str | Path) -> tuple[nn.Module, ModelCard]:
@@ -171,15 +296,30 @@ def load_checkpoint(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     CheckpointError
         If there is none, or it is damaged, of another version, a pickle, or of another network.
     """
-    tensors, record = load_tensors(folder, MODEL)
+    tensors, record = load_tensors(folder, _MODEL)
     try:
         card = ModelCard.from_json(record["card"])
-        build = build_backbone if card.model in BACKBONES else build_model
-        model = build(card.model, **card.arguments)
+        if card.model not in MODELS:
+            raise ValueError(
+                f"it is a {card.model!r}, which is not registered here: run what registers it "
+                f"first, such as its class with @register({card.model!r}) above it"
+            )
+        model = build_model(card.model, **card.arguments)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder}: model.json describes no model: {error}.") from error
     load_weights(model, tensors, str(folder))
     return model.eval(), card
+
+
+def read_digest(folder: str | Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, which tells one trained network from another.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no sound checkpoint.
+    """
+    return str(load_tensors(folder, _MODEL)[1]["weights_sha256"])
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

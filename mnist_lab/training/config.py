@@ -17,7 +17,9 @@ class TrainConfig:
     """How to train. Each default has its reason beside it."""
 
     epochs: int = 3
+    steps: int | None = None  # train for about so many, in whole epochs: where digits are few
     hardest_share: float = 1.0  # train on this share of the digits: a proxy's hardest; 1: on all
+    upstrokes: float = 0.0  # this share of the ones gets an upstroke, as many hands write them
     batch_size: int = 128  # small enough to learn much per epoch, large enough for fast matrices
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # needs the least tuning
     learning_rate: float = 0.01  # the peak; one-cycle bears more than a constant rate does
@@ -25,6 +27,9 @@ class TrainConfig:
     warm_up: float = 0.25  # share of the steps in which one-cycle rises
     cycles: int = 3  # how often the cyclic schedule rises and falls
     momentum: float = 0.9  # SGD's momentum, Adam's first beta
+    # Adam's second beta. A run here has some hundred steps, in which the rate rises and falls: an
+    # average over the last 100 squares follows that, one over 1,000 (0.999, torch's) lags behind.
+    adam_beta2: float = 0.99
     adam_epsilon: float = 1e-8  # torch's default; Keras has 1e-7
     weight_decay: float = 0.0  # on matrices and kernels only, not on biases and norms
     l1_penalty: float = 0.0  # times the sum of the same weights' absolute values, in the loss
@@ -39,11 +44,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         checks = {
             "epochs": self.epochs >= 1,
+            "steps": self.steps is None or self.steps >= 1,
             "hardest_share": 0 < self.hardest_share <= 1,
+            "upstrokes": 0 <= self.upstrokes <= 1,
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < math.inf,
             "warm_up": 0 <= self.warm_up < 1,
             "momentum": 0 <= self.momentum < 1,
+            "adam_beta2": 0 <= self.adam_beta2 < 1,
             "adam_epsilon": 0 < self.adam_epsilon < math.inf,
             "weight_decay": 0 <= self.weight_decay < math.inf,
             "l1_penalty": 0 <= self.l1_penalty < math.inf,
@@ -59,6 +67,10 @@ class TrainConfig:
         for name, right in checks.items():
             if not right:
                 raise ValueError(f"{name} cannot be {getattr(self, name)!r}.")
+
+    def count_epochs(self, batches: int) -> int:
+        """Return how many epochs of so many batches are trained: `steps` decides if it is given."""
+        return self.epochs if self.steps is None else max(1, round(self.steps / batches))
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON can hold it."""

@@ -1,4 +1,19 @@
-"""The training loop: one step, one epoch, an iterator over epochs."""
+"""The training loop: one step, one epoch, an iterator over epochs.
+
+    config = TrainConfig(epochs=3)
+    model = build_model("small_cnn", seed=config.seed)      # or any nn.Module of your own
+    state = start_training(model, train, config)
+    for report in iter_epochs(state, validation):           # your `for` loop is the hook
+        print(report)
+
+`runs.fit` does the same with a progress bar, a checkpoint of the best epoch and exact resumption.
+Everything random comes from `config.seed`: the same seed on the same machine gives the same
+weights. The state owns the configuration and serves the digits, so no setting can be ignored.
+
+The shape of the loop (steps as functions, a frozen configuration, the learning rate as a pure
+function of the step) follows common practice. Sources: decoupled weight decay, Loshchilov and
+Hutter 2019; averaging of weights, Polyak and Juditsky 1992.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +21,42 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_lab.models.seeding import seeded_generator
+from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.models.seeding import drawn_from, seeded_generator
 from mnist_lab.training.batches import Batch, Batches
 from mnist_lab.training.config import TrainConfig
-from mnist_lab.training.processes import Ranks
+from mnist_lab.training.draws import Draws
+from mnist_lab.training.objectives import Classify, Objective
+from mnist_lab.training.preparation import prepare_digits
+from mnist_lab.training.processes import ALONE, Ranks
 from mnist_lab.training.schedules import learning_rate_at
-from mnist_lab.training.scoring import Score, evaluate
+from mnist_lab.training.scoring import NOT_SCORED, Score
 
 # What may be added to the loss, such as a pull towards the weights that training started from.
 Penalty = Callable[[], Tensor]
+# What may be done before each step, given its number (from 0) and how many there are.
+BeforeStep = Callable[[int, int], None]
+
+# Beside seed and epoch, which give the order and the augmentation.
+_DROPOUT, _OBJECTIVE = 1, 2
+# Steps after which the losses are looked at. To read a number from a GPU, the host must wait for
+# it; on the CPU it is there.
+_LOOK_EVERY = {"cpu": 1}
+_LOOK_SELDOM = 20
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch did; `epoch` counts from 1, `seconds` is the time spent training in it."""
+    """What one epoch did; `epoch` counts from 1, `seconds` is the time spent training in it.
+
+    `validation` is `NOT_SCORED` where nothing was held out.
+    """
 
     epoch: int
     train: Score
@@ -37,14 +67,36 @@ class EpochReport:
 
 @dataclass
 class TrainState:
-    """All that training changes: the model, its optimizer, and how far it has come."""
+    """All that training needs and changes: from `start_training`.
+
+    Attributes
+    ----------
+    model : nn.Module
+        It is trained in place.
+    config, objective, batches
+        How, towards what, and on which digits.
+    optimizer : torch.optim.Optimizer
+    epochs, total_steps : int
+        Of the whole run.
+    average : nn.Module or None
+        The averaged model, where `config.average_decay` asks for one.
+    step, epoch : int
+        How many are done.
+    seconds : float
+        Spent training so far.
+    """
 
     model: nn.Module
+    config: TrainConfig
+    objective: Objective
+    batches: Batches
     optimizer: torch.optim.Optimizer
+    epochs: int
     total_steps: int
     average: nn.Module | None = None
     replica: nn.Module | None = None  # the model as several processes step it together
     penalty: Penalty | None = None
+    before_step: BeforeStep | None = None
     step: int = 0
     epoch: int = 0
     seconds: float = 0.0
@@ -53,6 +105,14 @@ class TrainState:
     def scored_model(self) -> nn.Module:
         """The model to score and to keep: the averaged one where there is one."""
         return self.average or self.model
+
+    @property
+    def ranks(self) -> Ranks:
+        """Which of the processes this is that train together."""
+        return self.batches.ranks
+
+
+# --- Before the first step -----------------------------------------------------------------------
 
 
 def group_parameters(
@@ -91,7 +151,8 @@ def make_optimizer(
     Raises
     ------
     ValueError
-        If everything is frozen, or a parameter that learns is in no group.
+        If everything is frozen, a parameter that learns is in no group, or the groups were made
+        with another configuration.
     """
     if groups is None:
         groups = group_parameters(model.parameters(), config)
@@ -102,77 +163,149 @@ def make_optimizer(
     for name, parameter in learning.items():
         if id(parameter) not in held:
             raise ValueError(f"{name} is not frozen, but no group of the optimizer holds it.")
+    for decay in {group["weight_decay"] for group in groups} - {0.0, config.weight_decay}:
+        raise ValueError(
+            f"The groups were made with a weight_decay of {decay}, the configuration has "
+            f"{config.weight_decay}: make them with the same."
+        )
     rate = config.learning_rate
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=config.momentum)
-    betas = (config.momentum, 0.999 if config.schedule == "constant" else 0.99)
+    betas = (config.momentum, config.adam_beta2)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=rate, betas=betas, eps=config.adam_epsilon, fused=True)
 
 
-def train_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    config: TrainConfig,
-    weight: float = 1.0,
-    penalty: Penalty | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Take one step on one batch.
-
-    `weight` multiplies the loss in the gradient: a process that has more than its even share of a
-    batch counts for more. What `penalty` returns is added.
-
-    Returns
-    -------
-    (loss, logits), detached: the mean loss of the batch, without penalties, and (n, classes), from
-    before the step.
-    """
-    images, labels = batch
-    with torch.autocast(images.device.type, torch.bfloat16, config.precision == "bfloat16"):
-        logits = model(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-    objective = loss if weight == 1 else loss * weight
-    if config.l1_penalty:
-        size = torch.stack([p.abs().sum() for p in model.parameters() if p.ndim > 1]).sum()
-        objective = objective + config.l1_penalty * size
-    if penalty is not None:
-        objective = objective + penalty()
-    optimizer.zero_grad(set_to_none=True)
-    objective.backward()
-    if config.clip_norm is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    optimizer.step()
-    return loss.detach(), logits.detach()
-
-
 def start_training(
     model: nn.Module,
-    train: Batches,
-    config: TrainConfig,
+    digits: DigitSet,
+    config: TrainConfig | None = None,
     *,
+    objective: Objective | None = None,
     groups: list[dict[str, Any]] | None = None,
     penalty: Penalty | None = None,
+    before_step: BeforeStep | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainState:
     """Return the state before the first step.
 
     Parameters
     ----------
+    model : nn.Module
+        Where it lies, it is trained, in place.
+    digits : DigitSet
+        A test part is refused: nothing is learnt from it.
+    config : TrainConfig, optional
+    objective : Objective, optional
+        `Classify()` if not given.
     groups : list of dict, optional
         From `group_parameters`, where parts of the model learn at rates of their own.
     penalty : callable, optional
         Returns a number (a Tensor) that is added to the loss of every step.
+    before_step : callable, optional
+        Called before each step with its number, from 0, and the number of all steps.
+    ranks : Ranks
+        From `processes.join`, where several processes train together.
 
     Raises
     ------
     ValueError
-        If everything is frozen, or a parameter that learns is in no group.
+        If everything is frozen, a parameter that learns is in no group, the digits are a test part
+        or do not suit the model, or a setting would be ignored.
     """
-    average = copy.deepcopy(model).requires_grad_(False) if config.average_decay else None
-    replica = train.ranks.replicate(model) if train.ranks.size > 1 else None
-    steps = len(train) * config.epochs
-    optimizer = make_optimizer(model, config, groups)
-    return TrainState(model, optimizer, steps, average, replica, penalty)
+    config, objective = config or TrainConfig(), objective or Classify()
+    started = time.perf_counter()
+    if digits.part == "test":
+        raise ValueError(
+            "The digits to train on are a test part: it is scored once, at the end, and nothing is "
+            "learnt or chosen on it."
+        )
+    expected = getattr(model, "normalisation", config.normalisation)
+    if expected != config.normalisation:
+        raise ValueError(
+            f"The model was built for images with {expected}, the configuration has "
+            f"{config.normalisation}: build or train it with the same."
+        )
+    objective.check(model, config, digits.class_names)
+    if before_step is not None and ranks.size > 1:
+        raise ValueError("What changes before each step cannot be shared by several processes.")
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    # Channels beside each other in memory: the same numbers, a third less time in convolutions.
+    model.to(memory_format=torch.channels_last)
+    batches = Batches(
+        prepare_digits(digits, config, device, ranks),
+        config.batch_size,
+        device=device,
+        normalisation=config.normalisation,
+        augmentation=config.augmentation,
+        shuffle=True,
+        seed=config.seed,
+        ranks=ranks,
+    )
+    epochs = config.count_epochs(len(batches))
+    return TrainState(
+        model,
+        config,
+        objective,
+        batches,
+        make_optimizer(model, config, groups),
+        epochs=epochs,
+        total_steps=len(batches) * epochs,
+        average=copy.deepcopy(model).requires_grad_(False) if config.average_decay else None,
+        replica=ranks.replicate(model) if ranks.size > 1 else None,
+        penalty=penalty,
+        before_step=before_step,
+        seconds=time.perf_counter() - started,
+    )
+
+
+# --- Steps ---------------------------------------------------------------------------------------
+
+
+def train_step(
+    state: TrainState, batch: Batch, draws: Draws | None = None, weight: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Take one step on one batch, at the learning rate that the optimizer has.
+
+    `weight` multiplies the loss in the gradient: a process that has more than its even share of a
+    batch counts for more.
+
+    Returns
+    -------
+    (loss, right), detached, from before the step: the mean loss of the batch, without penalties,
+    and which of its examples were right.
+    """
+    model, config = state.model, state.config
+    draws = draws or _draw_for(state, len(batch[1]))
+    device = batch[0].device.type
+    with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        loss, right = state.objective.loss(state.replica or model, batch, draws, config)
+    minimised = loss if weight == 1 else loss * weight
+    if config.l1_penalty:
+        matrices = [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]
+        minimised = minimised + config.l1_penalty * sum(p.abs().sum() for p in matrices)
+    if state.penalty is not None:
+        minimised = minimised + state.penalty()
+    state.optimizer.zero_grad(set_to_none=True)
+    minimised.backward()
+    if config.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    state.optimizer.step()
+    return loss.detach(), right
+
+
+def _draw_for(state: TrainState, whole: int) -> Draws:
+    """Return the objective's random numbers for a first batch of an epoch."""
+    noise = seeded_generator(torch.device("cpu"), state.config.seed, state.epoch, _OBJECTIVE)
+    return Draws(noise, whole, state.ranks.piece_of(whole))
+
+
+def set_learning_rate(state: TrainState) -> float:
+    """Give the optimizer the learning rate of the next step, and return it."""
+    rate = learning_rate_at(state.step, state.total_steps, state.config)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate * group.get("rate_scale", 1.0)
+    return rate
 
 
 def switch_to_training(model: nn.Module) -> None:
@@ -201,12 +334,72 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
                 old.copy_(new)
 
 
-def train_epoch(
-    state: TrainState,
-    train: Batches,
-    config: TrainConfig,
-    on_step: Callable[[float], None] = lambda loss: None,
-) -> Score:
+@dataclass
+class _Watch:
+    """Sums up what the steps of an epoch return, and looks whether the losses are finite.
+
+    It looks at several steps at once where that makes the device wait less often.
+    """
+
+    state: TrainState
+    on_step: Callable[[float], None]
+    every: int
+    losses: list[Tensor] = field(default_factory=list)
+    rights: list[Tensor] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    loss_sum: float = 0.0
+    correct: int = 0
+    count: int = 0
+    judged: bool = False  # whether answers are right or wrong at all
+
+    def add(self, loss: Tensor, right: Tensor, size: int, images: Tensor) -> None:
+        self.losses.append(loss)
+        self.rights.append(right.sum())
+        self.sizes.append(size)
+        self.judged |= right.numel() > 0
+        if len(self.losses) == self.every:
+            self.look(images)
+
+    def look(self, images: Tensor) -> None:
+        state, ranks = self.state, self.state.ranks
+        if not self.losses:
+            return
+        values = torch.stack(self.losses).tolist()
+        rights = torch.stack(self.rights).tolist()
+        for number, (value, right, size) in enumerate(
+            zip(values, rights, self.sizes, strict=True), state.step + 1 - len(values)
+        ):
+            if ranks.size > 1:
+                mine = ranks.piece_of(size)
+                value, right = ranks.add_up(value * (mine.stop - mine.start) / size, right)
+            if not math.isfinite(value):
+                raise FloatingPointError(_explain_loss(value, number, state, images))
+            self.loss_sum += value * size
+            self.correct += int(right)
+            self.count += size
+            self.on_step(value)
+        self.losses, self.rights, self.sizes = [], [], []
+
+    def score(self) -> Score:
+        accuracy = self.correct / self.count if self.judged else math.nan
+        return Score(self.loss_sum / self.count, accuracy, self.count)
+
+
+def _explain_loss(value: float, number: int, state: TrainState, images: Tensor) -> str:
+    where = f"The loss is {value} at step {number} of {state.total_steps}"
+    if any(state.ranks.add_up(not bool(torch.isfinite(images).all()))):
+        return f"{where}: the images of this batch hold values that are not finite."
+    rate = learning_rate_at(number - 1, state.total_steps, state.config)
+    return (
+        f"{where}: the learning rate there is {rate:.3g}; try a tenth of it, or set clip_norm to "
+        f"bound the gradient."
+    )
+
+
+# --- Epochs --------------------------------------------------------------------------------------
+
+
+def train_epoch(state: TrainState, on_step: Callable[[float], None] = lambda loss: None) -> Score:
     """Train for one epoch and return the mean over its examples, as they were met.
 
     Where several processes train together, the mean is over all of them, and what stops one of
@@ -215,109 +408,94 @@ def train_epoch(
     Parameters
     ----------
     on_step : callable
-        Called with the loss after every step.
+        Called with the loss of every step; on a GPU for some steps at once.
 
     Raises
     ------
     FloatingPointError
-        At the first loss that is not finite, before it can spoil a checkpoint.
+        At a loss that is not finite, before it can spoil a checkpoint.
     """
-    model, device, ranks = state.model, train.device, train.ranks
-    loss_sum, correct, count = 0.0, 0, 0
-    train.epoch = state.epoch
+    model, batches, ranks, config = state.model, state.batches, state.ranks, state.config
+    every = 1 if ranks.size > 1 else _LOOK_EVERY.get(batches.device.type, _LOOK_SELDOM)
+    watch = _Watch(state, on_step, every)
+    noise = seeded_generator(torch.device("cpu"), config.seed, state.epoch, _OBJECTIVE)
+    batches.epoch = state.epoch
     switch_to_training(model)
     # Dropout draws from torch's global generator. Seeding it from (seed, epoch) inside a fork makes
     # a resumed epoch repeat exactly, and leaves the caller's generator as it was.
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        numbers = (config.seed, state.epoch, 1, *([ranks.rank] if ranks.rank else []))
-        torch.manual_seed(seeded_generator(torch.device("cpu"), *numbers).initial_seed())
-        for number, (images, labels) in enumerate(train):
-            rate = learning_rate_at(state.step, state.total_steps, config)
-            for group in state.optimizer.param_groups:
-                group["lr"] = rate * group.get("rate_scale", 1.0)
-            # Averaged over the ranks, losses of such weights are the mean over the whole batch.
-            size = train.size_of(number)
-            weight = len(labels) * ranks.size / size
-            batch = (images, labels) if len(labels) else _blank_batch(images, labels)
-            stepped = state.replica or model
-            loss, logits = train_step(
-                stepped, state.optimizer, batch, config, weight, state.penalty
-            )
-            value = loss.item()
-            right = float((logits[: len(labels)].argmax(1) == labels).sum())
-            if ranks.size > 1:
-                value, right = ranks.add_up(value * len(labels) / size, right)
-            if not math.isfinite(value):
-                raise FloatingPointError(_explain_loss(value, state, rate, images, ranks))
+    numbers = (config.seed, state.epoch, _DROPOUT, *([ranks.rank] if ranks.rank else []))
+    dropout = seeded_generator(torch.device("cpu"), *numbers).initial_seed()
+    with drawn_from(dropout, batches.device):
+        for number, (images, labels) in enumerate(batches):
+            if state.before_step is not None:
+                state.before_step(state.step, state.total_steps)
+            set_learning_rate(state)
+            size, mine = batches.size_of(number), len(labels)
+            draws = Draws(noise, size, ranks.piece_of(size))
+            if not mine:  # it weighs nothing, but the others wait for a gradient from every process
+                images, labels = images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
+                draws = Draws(noise, size, slice(0, 1))
+            loss, right = train_step(state, (images, labels), draws, ranks.weigh(mine, size))
             if state.average is not None:
                 # Early on an average over 1/(1 - decay) steps would mostly hold the first weights.
                 decay = min(config.average_decay, (1 + state.step) / (10 + state.step))
                 update_average(state.average, model, decay)
-            loss_sum += value * size
-            correct += int(right)
-            count += size
             state.step += 1
-            on_step(value)
+            watch.add(loss, right[:mine], size, images)
+    watch.look(images)
     ranks.copy_buffers(model, state.average)
     state.epoch += 1
-    return Score(loss_sum / count, correct / count, count)
-
-
-def _blank_batch(images: Tensor, labels: Tensor) -> Batch:
-    """Return one blank image, for a process whose piece of the batch is empty.
-
-    It weighs nothing, but the others wait for a gradient from every process.
-    """
-    return images.new_zeros(1, *images.shape[1:]), labels.new_zeros(1)
-
-
-def _explain_loss(
-    value: float, state: TrainState, rate: float, images: Tensor, ranks: Ranks
-) -> str:
-    where = f"The loss is {value} at step {state.step + 1} of {state.total_steps}"
-    if any(ranks.add_up(not bool(torch.isfinite(images).all()))):
-        return f"{where}: the images of this batch hold values that are not finite."
-    return (
-        f"{where}: the learning rate there is {rate:.3g}; try a tenth of it, or set clip_norm to "
-        f"bound the gradient."
-    )
+    return watch.score()
 
 
 def iter_epochs(
     state: TrainState,
-    train: Batches,
-    validation: Iterable[Batch],
-    config: TrainConfig,
+    validation: DigitSet | Iterable[Batch] | None = None,
     on_step: Callable[[float], None] = lambda loss: None,
 ) -> Iterator[EpochReport]:
     """Yield after every epoch, so that the caller may plot, save or break.
 
-    Goes on from `state`, so it also serves a resumed run. Raises FloatingPointError as soon as the
-    training loss is not finite, or the validation loss, which the last step of all can spoil.
+    Goes on from `state`, so it also serves a resumed run.
+
+    Parameters
+    ----------
+    validation : DigitSet or batches, optional
+        What each epoch is scored on; digits are normalised as those to train on are.
+
+    Raises
+    ------
+    FloatingPointError
+        As soon as the training loss is not finite, or the validation loss, which the last step of
+        all can spoil.
     """
-    while state.epoch < config.epochs:
+    if isinstance(validation, DigitSet):
+        validation = Batches(
+            validation, device=state.batches.device, normalisation=state.config.normalisation
+        )
+    while state.epoch < state.epochs:
         started = time.perf_counter()
-        trained = train_epoch(state, train, config, on_step)
+        trained = train_epoch(state, on_step)
         seconds = time.perf_counter() - started
         state.seconds += seconds
-        score = _evaluate_on_first(state.scored_model, validation, train.ranks)
-        rate = learning_rate_at(state.step - 1, state.total_steps, config)
-        if not math.isfinite(score.loss):
-            raise FloatingPointError(
-                f"The validation loss is {score.loss} after epoch {state.epoch} of "
-                f"{config.epochs}: the learning rate at its end was {rate:.3g}; try a tenth of it, "
-                f"or set clip_norm to bound the gradient."
-            )
+        rate = learning_rate_at(state.step - 1, state.total_steps, state.config)
+        score = NOT_SCORED
+        if validation is not None:
+            score = _score_on_first(state, validation)
+            if not math.isfinite(score.loss):
+                raise FloatingPointError(
+                    f"The validation loss is {score.loss} after epoch {state.epoch} of "
+                    f"{state.epochs}: the learning rate at its end was {rate:.3g}; try a tenth of "
+                    f"it, or set clip_norm to bound the gradient."
+                )
         yield EpochReport(state.epoch, trained, score, rate, seconds)
 
 
-def _evaluate_on_first(model: nn.Module, batches: Iterable[Batch], ranks: Ranks) -> Score:
+def _score_on_first(state: TrainState, batches: Iterable[Batch]) -> Score:
     """Let rank 0 score, and tell all: so that all choose the same best epoch."""
 
     def numbers() -> list[float]:
-        score = evaluate(model, batches)
+        score = state.objective.score(state.scored_model, batches)
         return [score.loss, score.accuracy, score.count]
 
-    loss, accuracy, count = ranks.from_first(numbers, 3)
+    loss, accuracy, count = state.ranks.from_first(numbers, 3)
     return Score(loss, accuracy, int(count))

@@ -1,4 +1,4 @@
-"""Training in several processes at once: who does what, what they share, and how they fail.
+"""Training in several processes at once: who does what, and what they share.
 
     torchrun --nproc_per_node=2 -m mnist_lab train --out runs/two      # nothing else to know
 
@@ -19,17 +19,15 @@ does, within rounding, for a network whose examples do not see each other. Two t
   they are what is scored and saved. `benchmarks/distributed.py` measures the difference.
 - Dropout draws its own masks on each rank, so a run with two is another run, no worse one.
 
-Where a process fails, one process says why in one sentence and all end with a status that is not
-0; what `torchrun` itself adds to that is its own report.
+Where a process ends, those that wait for it end too, with a status that is not 0 and a sentence;
+torchrun's own report says which was the first and how it ended.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -38,20 +36,14 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 # How long a rank waits for another: validation, which rank 0 does alone, must take less.
 TIMEOUT = timedelta(minutes=5)
 
-_JOINS = itertools.count()  # of this process; all processes join equally often
-
-SILENT_STATUS = 2  # of a process that fails while another says why
-
 
 class LostProcessError(ConnectionError):
-    """Another process of the run has gone; the message is for the person who reads it."""
+    """A process that cannot go on with the others; the message is for the person who reads it."""
 
 
 class Ranks:
@@ -90,6 +82,13 @@ class Ranks:
         start = self.rank * share + min(self.rank, left)
         return slice(start, start + share + (self.rank < left))
 
+    def weigh(self, mine: int, whole: int) -> float:
+        """Return what a mean over `mine` of `whole` examples is multiplied by.
+
+        Averaged over the ranks, means of such weights are the mean over the whole batch.
+        """
+        return mine * self.size / whole
+
     def add_up(self, *numbers: float) -> list[float]:
         """Return each number summed over all ranks. Every rank must call it.
 
@@ -118,9 +117,7 @@ class Ranks:
 
     def replicate(self, model: nn.Module) -> nn.Module:
         """Return `model` wrapped so that a backward pass averages the gradients over all ranks."""
-        if self.size == 1:
-            return model
-        return DistributedDataParallel(model)
+        return model if self.size == 1 else DistributedDataParallel(model)
 
     def copy_buffers(self, *models: nn.Module | None) -> None:
         """Give every rank the buffers (running statistics) of rank 0."""
@@ -137,12 +134,16 @@ class Ranks:
 ALONE = Ranks()
 
 
+def inside_replica(model: nn.Module) -> nn.Module:
+    """Return the network itself, where `Ranks.replicate` has wrapped it."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 @contextmanager
 def join(device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     """Meet the other processes that torchrun started; without torchrun there is only this one.
 
-    Inside, Ctrl-C stops all ranks after the same step. An error that leaves the block does so in
-    one process, the first to say something; the others end quietly with status 2.
+    Inside, Ctrl-C stops all ranks after the same step.
 
     Parameters
     ----------
@@ -156,38 +157,25 @@ def join(device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     ValueError
         If the machine has fewer GPUs than processes, or the device cannot be shared by processes.
     LostProcessError
-        If another process ended or did not answer.
+        If torch fails, as it does where another process has ended or does not answer.
     """
-    if not dist.is_torchelastic_launched():
+    size = int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+    if size == 1:
         yield Ranks(device=device)
         return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    launchers, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
-    # What an earlier block left in the launcher's store is not for this one.
-    store = PrefixStore(f"mnist_lab/{next(_JOINS)}", launchers)
+    ranks = Ranks(int(os.environ["RANK"]), size, _own_device(device))
     try:
-        ranks = Ranks(rank, size, _own_device(device))
-        if size > 1:
-            backend = "nccl" if device.type == "cuda" else "gloo"
-            dist.init_process_group(
-                backend, store=store, rank=rank, world_size=size, timeout=timeout
-            )
-        with _signals(ranks):
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timeout)
+        with _shared_interrupt(ranks):
             yield ranks
-    except Exception as error:
-        # torchrun stops the others as soon as one has failed: the word comes first.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        lost = _explain_loss_of_a_process(error, timeout)
-        if lost:
-            time.sleep(1)  # whoever failed by itself knows better why
-        if not _has_the_word(store, rank):
-            raise SystemExit(SILENT_STATUS) from None
-        if lost:
-            raise LostProcessError(lost) from error
-        raise
-    if size > 1:
-        dist.destroy_process_group()
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise LostProcessError(
+            f"Process {ranks.rank} of 0 to {size - 1} cannot go on with the others; if one of them "
+            f"says why it ended, that is the reason. Here torch said: {reason}. What was saved "
+            f"after the last whole epoch can be resumed."
+        ) from error
+    dist.destroy_process_group()
 
 
 def _own_device(device: torch.device) -> torch.device:
@@ -208,58 +196,19 @@ def _own_device(device: torch.device) -> torch.device:
 
 
 @contextmanager
-def _signals(ranks: Ranks) -> Iterator[None]:
-    """Turn Ctrl-C into a flag that the ranks share, and the launcher's stop into an error."""
+def _shared_interrupt(ranks: Ranks) -> Iterator[None]:
+    """Turn Ctrl-C into a flag that the ranks share with their next sum."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if ranks.size == 1 or ranks.interrupted:  # whoever presses twice means at once
+        if ranks.interrupted:  # whoever presses twice means at once
             raise KeyboardInterrupt
         ranks.interrupted = True
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise LostProcessError(
-            "The launcher stopped this run, as it was told to or as another process failed; what "
-            "was saved after the last whole epoch can be resumed."
-        )
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, stop),
-    }
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _explain_loss_of_a_process(error: Exception, timeout: timedelta) -> str:
-    """Say what happened to another process, or nothing if the error is this process's own."""
-    if isinstance(error, LostProcessError):
-        return str(error)
-    text = str(error).lower()
-    backends = ("gloo", "nccl", "pair closure", "closed by peer", "reset by peer")
-    if not isinstance(error, RuntimeError) or not (
-        isinstance(error, dist.DistError) or any(word in text for word in backends)
-    ):
-        return ""
-    if "timed out" in text or "timeout" in text:
-        what = f"did not answer for {timeout.total_seconds():.0f} s"
-    else:
-        what = "ended without a word (was it killed, or short of memory?)"
-    return (
-        f"Another process of this run {what}, and the others cannot go on without it; what was "
-        f"saved after the last whole epoch can be resumed."
-    )
-
-
-def _has_the_word(store: Store, rank: int) -> bool:
-    """Whether this rank is the first that has something to say."""
-    try:
-        found = store.compare_set("speaker", "", str(rank))
-    except RuntimeError:  # the launcher has gone, and with it the only way to agree
-        return True
-    return bytes(found) == str(rank).encode()
+        signal.signal(signal.SIGINT, before)

@@ -1,24 +1,17 @@
-"""The training loop: configuration, one step, one epoch, a whole run.
+"""A whole run: best epoch, progress bar, a folder with the checkpoint, exact resumption.
 
-    config = TrainConfig(epochs=3)
-    model = build_model("small_cnn", seed=config.seed)
-    state = start_training(model, train, config)
-    for report in iter_epochs(state, train, validation, config):    # your `for` loop is the hook
-        print(report)
+    result = fit("small_cnn", train, validation, TrainConfig(epochs=3), folder="runs/mine")
+    result = fit(MyNet(), train, validation)            # any nn.Module that returns logits
+    result.model, result.best.validation.accuracy
 
-`fit` does the same from two `DigitSet`s, with a progress bar, a checkpoint of the best epoch and
-exact resumption. Everything random comes from `config.seed`: the same seed on the same machine
-gives the same weights.
-
-The shape of the loop (steps as functions, a frozen configuration, the learning rate as a pure
-function of the step) follows common practice; cyclic is Smith 2017, cosine Loshchilov and Hutter
-2017 (without restarts), one-cycle Smith and Topin 2019, label smoothing Szegedy et al. 2016,
-decoupled weight decay Loshchilov and Hutter 2019, averaging of weights Polyak and Juditsky 1992.
+The loop is `loop`'s, for every objective. Same seed, same machine, same weights: also where the
+run was killed in between and resumed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 import zlib
 from dataclasses import asdict, dataclass, replace
@@ -34,27 +27,39 @@ from tqdm.auto import tqdm
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.idx import take_images
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.batches import Batches, choose_device
+from mnist_lab.training.batches import choose_device
 from mnist_lab.training.checkpoints import (
     CheckpointError,
     ModelCard,
+    check_rebuilds,
     load_tensors,
     load_weights,
     save_checkpoint,
     save_tensors,
 )
 from mnist_lab.training.config import TrainConfig
-from mnist_lab.training.loop import EpochReport, TrainState, iter_epochs, start_training
+from mnist_lab.training.loop import (
+    BeforeStep,
+    EpochReport,
+    Penalty,
+    TrainState,
+    iter_epochs,
+    start_training,
+)
+from mnist_lab.training.objectives import Classify, Objective
 from mnist_lab.training.processes import ALONE, Ranks
 from mnist_lab.training.scoring import Score
-from mnist_lab.training.selection import count_hardest, find_hardest
 
-RESUME = "resume"
+RESUME = "resume"  # what the files are called that an unfinished run goes on from
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained model (of its best epoch, in eval mode), its card and the reports of all epochs."""
+    """A trained model (of its best epoch, in eval mode), its card and the reports of all epochs.
+
+    The card describes what a checkpoint of the run holds. Where nothing was held out, the last
+    epoch counts as the best.
+    """
 
     model: nn.Module
     card: ModelCard
@@ -64,27 +69,45 @@ class FitResult:
 
 
 def fit(
-    name: str,
+    model: str | nn.Module,
     train: DigitSet,
-    validation: DigitSet,
-    config: TrainConfig,
+    validation: DigitSet | None = None,
+    config: TrainConfig | None = None,
     *,
+    objective: Objective | None = None,
     arguments: dict[str, Any] | None = None,
+    groups: list[dict[str, Any]] | None = None,
+    penalty: Penalty | None = None,
+    before_step: BeforeStep | None = None,
+    origin: dict[str, Any] | None = None,
     device: str = "auto",
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> FitResult:
-    """Train the model called `name` and keep its best epoch by validation accuracy.
+    """Train a model and keep its best epoch by validation score.
 
     Parameters
     ----------
-    name, arguments
-        As for `models.build_model`.
-    train, validation : DigitSet
-        A test part is refused: nothing may be chosen on it.
-    config : TrainConfig
+    model : str or nn.Module
+        A name for `models.build_model`, which draws the first weights from `config.seed`; or a
+        network of your own, which is trained in place. To be saved, its class must be registered
+        (`models.register`).
+    train : DigitSet
+        A test part is refused: nothing may be learnt from it.
+    validation : DigitSet, optional
+        Refused likewise: nothing may be chosen on a test part. Without it the last epoch is kept.
+    config : TrainConfig, optional
+    objective : Objective, optional
+        What is minimised and scored; `Classify()` if not given.
+    arguments : dict, optional
+        For `models.build_model`, where the model is given by name.
+    groups, penalty, before_step
+        As for `loop.start_training`.
+    origin : dict, optional
+        What else the card is to tell of where the model comes from, such as a recipe's name or the
+        checkpoint that was fine-tuned. A run that is resumed must have the same.
     device : {"auto", "cuda", "mps", "cpu"}
     folder : path, optional
         Where the checkpoint goes. After every epoch it holds the best model so far and what is
@@ -95,7 +118,7 @@ def fit(
     progress : bool
         Show a bar (on standard error, or as a widget in a notebook).
     ranks : Ranks
-        From `distributed.join`, where several processes train together; every one of them calls
+        From `processes.join`, where several processes train together; every one of them calls
         `fit` with the same arguments. `batch_size` is that of the whole batch; rank 0 alone
         scores, writes and shows the bar; all read what is resumed, so all must see the folder. A
         run may be resumed with another number of processes.
@@ -103,47 +126,52 @@ def fit(
     Raises
     ------
     ValueError
-        If a part of the data is a test part, the parts have different classes, or a file is where
-        the folder should be.
+        If a part of the data is a test part, the parts have different classes, a setting would be
+        ignored, a file is where the folder should be, or the model could not be saved there.
     FloatingPointError
         If the loss is not finite; the checkpoint of the best epoch so far stays.
     KeyboardInterrupt
         On Ctrl-C, after a usable checkpoint has been written.
     """
-    check_parts(train, validation)
-    if folder is not None:
-        check_folder(Path(folder))
-    where = ranks.device or choose_device(device)
+    config, objective = config or TrainConfig(), objective or Classify()
     started = time.perf_counter()
-    taught = train if config.hardest_share == 1 else _hardest(train, config, where, ranks)
-    model = build_model(name, seed=config.seed, **(arguments or {}))
-    # Channels beside each other in memory: the same numbers, a third less time in convolutions.
-    model.to(where).to(memory_format=torch.channels_last)
-    batches = Batches(
-        taught,
-        config.batch_size,
-        device=where,
-        normalisation=config.normalisation,
-        augmentation=config.augmentation,
-        shuffle=True,
-        seed=config.seed,
+    _check_parts(train, validation)
+    if folder is not None:
+        _check_folder(Path(folder))
+    if isinstance(model, str):
+        model = build_model(model, seed=config.seed, **(arguments or {}))
+    elif arguments:
+        raise ValueError("arguments build a model by its name; this one is built already.")
+    model.to(_choose_place(device, ranks))
+    if folder is not None:
+        check_rebuilds(objective.kept(model))
+    state = start_training(
+        model,
+        train,
+        config,
+        objective=objective,
+        groups=groups,
+        penalty=penalty,
+        before_step=before_step,
         ranks=ranks,
     )
-    state = start_training(model, batches, config)
-    state.seconds = time.perf_counter() - started
-    held_out = Batches(validation, device=where, normalisation=config.normalisation)
-    card = ModelCard(
-        model=name,
-        arguments=dict(arguments or {}),
+    card = ModelCard.of(
+        objective.kept(model),
         normalisation=config.normalisation,
         input_size=(train.images.shape[1], train.images.shape[2]),
         class_names=train.class_names,
-        training={"config": config.to_json(), "data": fingerprint(train, validation)},
+        training={
+            **objective.describe(),
+            "config": config.to_json(),
+            "data": identify_data(train, *([validation] if validation else [])),
+            **({"origin": origin} if origin else {}),
+        },
     )
+    state.seconds = time.perf_counter() - started
     run = _Run(state, card, None if folder is None else Path(folder))
     if resume:
         run.resume()
-        check_same_place(state, ranks)
+        _check_same_place(state, ranks)
     if not ranks.first:
         run.folder = None  # one writes what all have
     shown = progress and ranks.first
@@ -154,47 +182,61 @@ def fit(
             bar.update()
 
         try:
-            for report in iter_epochs(state, batches, held_out, config, on_step):
+            for report in iter_epochs(state, validation, on_step):
                 run.take(report)
-                bar.set_description(f"validation {report.validation.accuracy:.2%}")
+                bar.set_description(_describe(report.validation))
         except KeyboardInterrupt:
             run.keep_interrupted()
             raise
     return run.finish()
 
 
-def _hardest(digits: DigitSet, config: TrainConfig, device: torch.device, ranks: Ranks) -> DigitSet:
-    """Choose once, for all processes: each by itself might round otherwise."""
-    count = count_hardest(len(digits), config.hardest_share)
-    chosen = ranks.from_first(
-        lambda: find_hardest(digits, config.hardest_share, config.seed, device).tolist(), count
-    )
-    return digits.subset(np.array(chosen, dtype=np.int64))
+def _describe(score: Score) -> str:
+    """Return a score in a few words, for the bar."""
+    if not score.count:
+        return ""
+    if math.isnan(score.accuracy):
+        return f"validation loss {score.loss:.4f}"
+    return f"validation {score.accuracy:.2%}"
 
 
-def check_parts(train: DigitSet, validation: DigitSet) -> None:
+# --- Before it starts ----------------------------------------------------------------------------
+
+
+def _check_parts(train: DigitSet, validation: DigitSet | None) -> None:
     """Refuse a test part, and two parts that do not go together."""
     for role, digits in (("train", train), ("validation", validation)):
-        if digits.part == "test":
+        if digits is not None and digits.part == "test":
             raise ValueError(
                 f"The {role} digits are a test part: it is scored once, at the end, and nothing is "
                 f"learnt or chosen on it."
             )
+    if validation is None:
+        return
     if train.class_names != validation.class_names:
         raise ValueError("The training and the validation part have different classes.")
     if train.images.shape[1:] != validation.images.shape[1:]:
         raise ValueError("The training and the validation part have images of different sizes.")
 
 
-def check_folder(folder: Path) -> None:
+def _choose_place(device: str, ranks: Ranks) -> torch.device:
+    """Return the device to train on: of several processes, each has one already."""
+    if ranks.device is None:
+        return choose_device(device)
+    if device not in ("auto", ranks.device.type):
+        raise ValueError(f"This process trains on {ranks.device}, so device cannot be {device!r}.")
+    return ranks.device
+
+
+def _check_folder(folder: Path) -> None:
     """Tell before training what would stop the first checkpoint."""
     for path in (folder, *folder.parents):
         if path.is_file():
             raise ValueError(f"{path} is a file; a folder for the checkpoint is expected.")
 
 
-def fingerprint(*parts: DigitSet) -> list[dict[str, int]]:
-    """Tell one data set from another, so that a run is not resumed on other data."""
+def identify_data(*parts: DigitSet) -> list[dict[str, int]]:
+    """Return what tells one data set from another, so that a run is not resumed on other data."""
     return [
         {"count": len(part), "crc32": zlib.crc32(part.labels.tobytes(), _images_crc32(part.images))}
         for part in parts
@@ -209,7 +251,7 @@ def _images_crc32(images: NDArray[np.uint8]) -> int:
     return found
 
 
-def check_same_place(state: TrainState, ranks: Ranks) -> None:
+def _check_same_place(state: TrainState, ranks: Ranks) -> None:
     """Refuse to go on where the processes found different things in the folder."""
     (first,) = ranks.from_first(lambda: [state.step], 1)
     if any(ranks.add_up(state.step != first)):
@@ -218,30 +260,36 @@ def check_same_place(state: TrainState, ranks: Ranks) -> None:
         )
 
 
-def forget_run(folder: Path) -> None:
-    """Remove what a finished run would have been resumed from."""
-    # The JSON goes first: without it the weights beside it are nothing to resume from.
-    for path in [folder / f"{RESUME}.json", *folder.glob(f"{RESUME}-*")]:
-        path.unlink(missing_ok=True)
-
-
-def check_same_run(folder: Path, card: ModelCard, record: dict[str, Any]) -> None:
+def _check_same_run(folder: Path, card: ModelCard, record: dict[str, Any]) -> None:
     """Refuse to go on with a run that was started with another card, configuration or data."""
     # Through JSON and back, as tuples become lists there.
     ours = json.loads(json.dumps(card.to_json()))
     theirs = record["card"]
+    learnt = {"step", "epoch", *record["learnt"]}  # what training itself has added
     for ours_part, theirs_part in (
-        (ours, theirs),
+        (_without(ours, {"training"}), _without(theirs, {"training"})),
         (ours["training"]["config"], theirs["training"]["config"]),
+        (
+            _without(ours["training"], {"config", "data", *learnt}),
+            _without(theirs["training"], {"config", "data", *learnt}),
+        ),
     ):
-        for name, value in ours_part.items():
-            if name != "training" and theirs_part.get(name) != value:
+        for name in ours_part | theirs_part:
+            if theirs_part.get(name) != ours_part.get(name):
                 raise CheckpointError(
                     f"The run in {folder} was started with another {name}: "
-                    f"{theirs_part.get(name)!r}, now {value!r}. Start anew in another folder."
+                    f"{theirs_part.get(name)!r}, now {ours_part.get(name)!r}. Start anew in "
+                    f"another folder."
                 )
     if ours["training"]["data"] != theirs["training"]["data"]:
         raise CheckpointError(f"The run in {folder} was started on other data.")
+
+
+def _without(record: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+# --- What lies in the folder ---------------------------------------------------------------------
 
 
 class _Run:
@@ -274,7 +322,8 @@ class _Run:
 
     def _save_model(self) -> None:
         if self.folder is not None:
-            save_checkpoint(self.folder, self.state.scored_model, self._card_now())
+            kept = self.state.objective.kept(self.state.scored_model)
+            save_checkpoint(self.folder, kept, self._card_now())
             self.saved = True
 
     def finish(self) -> FitResult:
@@ -282,8 +331,9 @@ class _Run:
         assert self.best is not None  # epochs is at least 1
         model = self.state.model
         model.load_state_dict(self.best_weights)
+        self.state.objective.finish(model)
         if self.folder is not None:
-            forget_run(self.folder)
+            _forget_run(self.folder)
         seconds = self.state.seconds
         return FitResult(model.eval(), self._card_now(), tuple(self.reports), self.best, seconds)
 
@@ -301,34 +351,35 @@ class _Run:
 
     def _take_up(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         assert self.folder is not None
-        check_same_run(self.folder, self.card, record)
+        _check_same_run(self.folder, self.card, record)
         source = str(self.folder)
         state = self.state
-        load_weights(state.model, part_of(tensors, "model"), source)
+        load_weights(state.model, _part_of(tensors, "model"), source)
         if state.average is not None:
-            load_weights(state.average, part_of(tensors, "average"), source)
-        load_optimizer(state.optimizer, part_of(tensors, "optimizer"))
+            load_weights(state.average, _part_of(tensors, "average"), source)
+        _load_optimizer(state.optimizer, _part_of(tensors, "optimizer"))
         state.step, state.epoch = int(record["step"]), int(record["epoch"])
         state.seconds = float(record["seconds"])
-        self.best_weights = part_of(tensors, "best")
+        self.best_weights = _part_of(tensors, "best")
         self.reports = [_report_from(entry) for entry in record["reports"]]
         self.best = self.reports[int(record["best"])]
 
     def _card_now(self) -> ModelCard:
-        training = {**self.card.training, "step": self.state.step}
-        if self.best is not None:
-            training |= {
-                "epoch": self.best.epoch,
-                "validation_accuracy": self.best.validation.accuracy,
-                "validation_loss": self.best.validation.loss,
-            }
-        return replace(self.card, training=training)
+        return replace(self.card, training={**self.card.training, **self._learnt()})
+
+    def _learnt(self) -> dict[str, Any]:
+        """Return what the card tells of the run itself."""
+        if self.best is None:
+            return {"step": self.state.step}
+        scored = self.best.validation
+        told = self.state.objective.describe_score(scored) if scored.count else {}
+        return {"step": self.state.step, "epoch": self.best.epoch, **told}
 
     def _tensors(self) -> dict[str, Tensor]:
         parts: dict[str, dict[str, Tensor]] = {
             "model": self.state.model.state_dict(),
             "average": self.state.average.state_dict() if self.state.average else {},
-            "optimizer": optimizer_tensors(self.state.optimizer),
+            "optimizer": _optimizer_tensors(self.state.optimizer),
             "best": self.best_weights,
         }
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
@@ -337,26 +388,37 @@ class _Run:
         assert self.best is not None
         return {
             "card": self.card.to_json(),
+            "learnt": sorted(self._learnt()),
             "step": self.state.step,
             "epoch": self.state.epoch,
             "seconds": self.state.seconds,
-            "reports": [asdict(report) for report in self.reports],
+            "reports": [_report_as_json(report) for report in self.reports],
             "best": self.reports.index(self.best),
         }
 
 
 def _is_better(new: Score, old: Score) -> bool:
-    """Higher accuracy; among equals the lower loss."""
-    return (new.accuracy, -new.loss) > (old.accuracy, -old.loss)
+    """Higher accuracy; among equals the lower loss. The later one, where nothing was scored."""
+    if not new.count:
+        return True
+    judged = not math.isnan(new.accuracy)
+    return (judged and new.accuracy, -new.loss) > (judged and old.accuracy, -old.loss)
 
 
-def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+def _forget_run(folder: Path) -> None:
+    """Remove what a finished run would have been resumed from."""
+    # The JSON goes first: without it the weights beside it are nothing to resume from.
+    for path in [folder / f"{RESUME}.json", *folder.glob(f"{RESUME}-*")]:
+        path.unlink(missing_ok=True)
+
+
+def _part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """Return the tensors that are named `part/...`, without that part of their names."""
     prefix = f"{part}/"
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Flatten the optimizer's state into named tensors: `3/exp_avg` for parameter number 3."""
     return {
         f"{index}/{name}": torch.as_tensor(value)
@@ -366,8 +428,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` took out."""
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `_optimizer_tensors` took out."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -381,6 +443,19 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
+def _report_as_json(report: EpochReport) -> dict[str, Any]:
+    """Return a report as JSON can hold it, which has no NaN."""
+    entry = asdict(report)
+    for part in ("train", "validation"):
+        entry[part] = {k: None if math.isnan(v) else v for k, v in entry[part].items()}
+    return entry
+
+
 def _report_from(record: dict[str, Any]) -> EpochReport:
-    scores = {part: Score(**record[part]) for part in ("train", "validation")}
-    return EpochReport(**{**record, **scores})
+    """Read what `_report_as_json` wrote."""
+
+    def score(part: str) -> Score:
+        numbers: dict[str, Any] = {k: math.nan if v is None else v for k, v in record[part].items()}
+        return Score(**numbers)
+
+    return EpochReport(**{**record, "train": score("train"), "validation": score("validation")})

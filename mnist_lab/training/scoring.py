@@ -1,25 +1,49 @@
-"""Scores: mean loss and accuracy over examples, in eval mode."""
+"""Scores: mean loss and accuracy over examples; and a network's outputs, all in eval mode.
+
+score = evaluate(model, Batches(validation))
+score.loss, score.accuracy, score.count
+logits = logits_of(model, Batches(validation))      # (n, classes)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_lab.models.registry import eval_mode
 from mnist_lab.training.batches import Batch
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss (nats per example) and accuracy in [0, 1] over `count` examples."""
+    """Mean loss (nats per example) and accuracy in [0, 1] over `count` examples.
+
+    Where there are no labels to be right about, accuracy is NaN.
+    """
 
     loss: float
     accuracy: float
     count: int
+
+
+NOT_SCORED = Score(math.nan, math.nan, 0)  # where nothing was held out
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Switch to eval mode; restore the mode of every part after."""
+    modes = {part: part.training for part in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training
 
 
 def score_as_is(model: nn.Module, batches: Iterable[Batch]) -> Score:
@@ -48,7 +72,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Score:
         return score_as_is(model, batches)
 
 
-def predict(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
+def logits_of(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
     """Return the model's output for every example in the order of the batches, in eval mode.
 
     Returns

@@ -89,6 +89,19 @@ def test_cells_are_short(path: Path) -> None:
 
 
 @each_chapter
+def test_colours_have_names(path: Path) -> None:
+    """A colour is one of the book's, so that a change of its palette is one change."""
+    typed = [
+        node.value
+        for cell in cells(path)[1:]
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if re.search(r"#(?:[0-9a-fA-F]{8}|[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b", node.value)
+    ]
+    assert typed == []
+
+
+@each_chapter
 def test_opens_and_closes_as_every_chapter_does(path: Path) -> None:
     prose = "\n".join(cell.source for cell in cells(path, "markdown"))
     headings = re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)
@@ -159,24 +172,61 @@ TRAINING_CALLS = {
 }
 
 
-def trains(node: ast.AST) -> bool:
+def trains(node: ast.AST, calls: set[str]) -> bool:
     """Whether code trains when it runs; a function that it only defines does not count."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
         return False
-    if isinstance(node, ast.Call):
-        called = ast.unparse(node.func)
-        if called in TRAINING_CALLS:
-            return True
-    return any(trains(child) for child in ast.iter_child_nodes(node))
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in calls:
+        return True
+    return any(trains(child, calls) for child in ast.iter_child_nodes(node))
+
+
+def calls_that_train(trees: list[ast.Module]) -> set[str]:
+    """Return what trains when it is called: the package's functions, and the chapter's own."""
+    calls = set(TRAINING_CALLS)
+    functions = [node for tree in trees for node in ast.walk(tree)]
+    while True:
+        more = {
+            node.name
+            for node in functions
+            if isinstance(node, ast.FunctionDef) and any(trains(part, calls) for part in node.body)
+        }
+        if more <= calls:
+            return calls
+        calls |= more
 
 
 @each_chapter
 def test_a_cell_that_trains_asserts_what_it_shows(path: Path) -> None:
     # The first cell holds a line for IPython alone.
-    training = [cell for cell in cells(path)[1:] if trains(ast.parse(cell.source))]
+    trees = {cell.source: ast.parse(cell.source) for cell in cells(path)[1:]}
+    calls = calls_that_train(list(trees.values()))
+    training = [source for source, tree in trees.items() if trains(tree, calls)]
     assert training
-    for cell in training:
-        assert "assert " in cell.source or "print(error)" in cell.source, cell.source
+    for source in training:
+        assert "assert " in source or "print(error)" in source, source
+
+
+@each_chapter
+def test_imports_of_the_package_are_sorted_and_short(path: Path) -> None:
+    """One statement a room in a cell, its names sorted as isort does, no line wider than a page."""
+    for cell in cells(path)[1:]:
+        found = [
+            node
+            for node in ast.parse(cell.source).body
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mnist_lab")
+        ]
+        rooms = [str(node.module) for node in found]
+        assert rooms == sorted(set(rooms))
+        for node in found:
+            names = [alias.name for alias in node.names]
+            # Constants first, then classes, then functions.
+            assert names == sorted(
+                names, key=lambda name: (not name.isupper(), name[0].islower(), name)
+            )
+            assert node.end_lineno is not None
+            lines = cell.source.splitlines()[node.lineno - 1 : node.end_lineno]
+            assert max(map(len, lines)) <= 77
 
 
 def effects() -> list[tuple[str, dict[str, Any], str]]:
@@ -217,6 +267,7 @@ def test_figures_in_colab_need_only_the_package(path: Path) -> None:
     """The first cell installs a pinned release and never another torch."""
     first = cells(path)[0].source
     assert "torch=={torch.__version__}" in first
+    assert '"mnist-lab[chapters] @ git+' in first  # what chapters need beyond the library
     assert re.search(r"git\+https://github\.com/[\w.-]+/[\w.-]+@v\d+\.\d+\.\d+", first)
     modules = re.findall(
         r"^\s*(?:import|from) (\w+)", "\n".join(c.source for c in cells(path)), re.M

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mnist_lab.runs.augmentation import Augmentation
-from mnist_lab.runs.batches import Batches
-from mnist_lab.runs.checkpoints import CheckpointError, load_checkpoint, save_tensors
-from mnist_lab.runs.config import TrainConfig
-from mnist_lab.runs.loop import make_optimizer
-from mnist_lab.runs.processes import join
-from mnist_lab.runs.runs import fit
+from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.batches import Batches
+from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint, save_tensors
+from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.loop import make_optimizer
+from mnist_lab.training.processes import join
+from mnist_lab.training.runs import fit
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DigitSet

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest  # comes with scikit-learn
 
-from mnist_lab.by_hand.gradient_check import check_layer
+from mnist_lab.by_hand.gradient_checks import check_layer
 from mnist_lab.by_hand.layers import Layer
 from mnist_lab.by_hand.optimisers import SGD, Adam
 from mnist_lab.lessons.exercises import (

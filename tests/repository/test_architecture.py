@@ -3,98 +3,35 @@
 from __future__ import annotations
 
 import ast
-import re
+import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from tools.rooms import (
+    ROOMS,
+    Module,
+    find_stale,
+    imported_modules,
+    imports_of,
+    public_names,
+    read_modules,
+    sort_modules,
+    wrong_imports,
+)
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mnist_lab"
-FIRST = (
-    "files",
-    "datasets",
-    "populations",
-    "corruptions",
-    "augmentation",
-    "distributed",
-    "batches",
-    "numpy_layers",
-    "selection",
-    "models",
-    "backbones",
-    "checkpoints",
-    "training",
-)
+MODULES = read_modules()
+FOLDERS = [room for room in ROOMS if MODULES[room].is_folder]
 LARGEST = 1_000_000  # bytes of a tracked file; larger ones belong elsewhere
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
-
-
-def modules() -> dict[str, Path]:
-    """Return the package's modules by name, the package's own `__init__` aside.
-
-    A folder's `__init__` goes by the folder's name, and its other files by names such as
-    "exercises.ch02".
-    """
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        name = "" if name == "__init__" else name.removesuffix(".__init__")
-        if name:
-            found[name] = path
-    return found
-
-
-def entry_of(name: str) -> str:
-    """Return under which name a module stands in the list: a folder stands there as one."""
-    return name.partition(".")[0]
-
-
-def listed_order() -> list[str]:
-    """Return the modules in the order of the list that CONTRIBUTING.md carries."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        names = re.findall(r"^(?:mnist_lab/)?(\w+)(?:\.py|/)(?=\s)", block, re.MULTILINE)
-        if "datasets" in names:
-            return names
-    raise AssertionError("CONTRIBUTING.md has no fenced list of the modules.")
-
-
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
-def imports_of(tree: ast.AST) -> Iterator[str]:
-    """Yield the full name of all that is imported, inside functions too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are written in full"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def forbidden_imports(name: str, tree: ast.AST, order: list[str], present: set[str]) -> list[str]:
-    """Return what a module imports of the package that does not stand above it.
-
-    A folder is one module in the order. Its files may import each other, but not the folder itself,
-    whose `__init__` imports them.
-    """
-    entry = entry_of(name)
-    above = set(order[: order.index(entry)])
-    inside = [other for other in present if other.startswith(f"{entry}.")]
-    wrong = []
-    for imported in imports_of(tree):
-        package, _, rest = imported.partition(".")
-        if package != "mnist_lab" or rest == "__version__" or entry_of(rest) in above:
-            continue
-        if not any(f"{rest}.".startswith(f"{other}.") for other in inside):
-            wrong.append(imported)
-    return wrong
 
 
 def called(node: ast.Call) -> str:
@@ -102,9 +39,10 @@ def called(node: ast.Call) -> str:
     return ast.unparse(node.func)
 
 
-def problems_in(tree: ast.AST) -> list[str]:
+def problems_in(tree: ast.Module) -> list[str]:
     """Return what a file of the package must not do, by line."""
-    found = [f"imports {name}" for name in imports_of(tree) if name.partition(".")[0] in PICKLES]
+    imported = imports_of(Module("code", tree))
+    found = [f"imports {name}" for name in imported if name.partition(".")[0] in PICKLES]
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -139,86 +77,130 @@ def draws_in(tree: ast.AST) -> list[str]:
     return found
 
 
+def modules_of(room: str) -> list[Module]:
+    """Return the modules whose names a room hands on: its folders do so themselves."""
+    own = [name for name in MODULES if name.rpartition(".")[0] == room]
+    return [MODULES[name] for name in own if not MODULES[name].is_folder]
+
+
+def names_with_two_meanings(modules: Iterable[Module]) -> dict[str, list[str]]:
+    """Return the public names that several modules define, with those modules."""
+    found = defaultdict(list)
+    for module in modules:
+        for name in public_names(module):
+            found[name].append(module.name)
+    return {name: places for name, places in found.items() if len(places) > 1}
+
+
 class TestOrder:
-    def test_the_list_in_contributing_names_every_module_once(self) -> None:
-        order = listed_order()
-        assert sorted(order) == sorted({entry_of(name) for name in modules()})
-        assert order[: len(FIRST)] == list(FIRST)
-        assert order[-2:] == ["cli", "__main__"]
+    """How each of these is read off the files is tested in test_rooms.py."""
 
-    def test_a_module_imports_only_from_those_above_it(self) -> None:
-        order = listed_order()
-        found = {
-            name: forbidden_imports(name, tree_of(path), order, set(modules()))
-            for name, path in modules().items()
-        }
-        assert {name: imports for name, imports in found.items() if imports} == {}
+    def test_the_rooms_are_those_of_the_tree(self) -> None:
+        assert sorted(ROOMS) == sorted({module.room for module in MODULES.values()})
 
-    @pytest.mark.parametrize(
-        ("name", "code", "wrong"),
-        [
-            ("low", "from mnist_lab import __version__", False),
-            ("low", "import mnist_lab.high", True),
-            ("low", "from mnist_lab.folder.one import thing", True),
-            ("low", "import low_level_library", False),
-            ("folder", "from mnist_lab.folder import one", False),
-            ("folder", "from mnist_lab.low import thing", False),
-            ("folder", "from mnist_lab.high import thing", True),
-            ("folder.one", "from mnist_lab.folder.two import thing", False),
-            ("folder.one", "from mnist_lab.low import thing", False),
-            ("folder.one", "from mnist_lab.folder import thing", True),  # a circle
-            ("folder.one", "from mnist_lab.high import thing", True),
-            ("high", "from mnist_lab.folder import thing", False),
-            ("high", "from mnist_lab.high import thing", True),
-        ],
-    )
-    def test_and_this_test_would_see_one_that_does_not(
-        self, name: str, code: str, wrong: bool
-    ) -> None:
-        present = {"low", "folder", "folder.one", "folder.two", "high"}
-        tree = ast.parse(code)
-        assert bool(forbidden_imports(name, tree, ["low", "folder", "high"], present)) == wrong
+    def test_a_module_imports_only_from_its_own_room_and_those_before(self) -> None:
+        found = {name: wrong_imports(module, MODULES) for name, module in MODULES.items()}
+        assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
-    def test_the_package_itself_imports_nothing(self) -> None:
-        assert list(imports_of(tree_of(PACKAGE / "__init__.py"))) == []
+    def test_inside_a_room_nothing_goes_round_in_a_circle(self) -> None:
+        needs = {name: imported_modules(module, MODULES) for name, module in MODULES.items()}
+        assert sorted(sort_modules(needs)) == sorted(MODULES)
+
+    def test_what_is_written_from_the_tree_says_what_the_tree_says(self) -> None:
+        stale = [path.relative_to(ROOT).as_posix() for path in find_stale()]
+        assert stale == [], "run `python -m tools.rooms`"
+
+    def test_the_package_itself_imports_what_makes_it_lazy_and_nothing_else(self) -> None:
+        own = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+        for module in (Module("mnist_lab", ast.parse(own)), *(MODULES[room] for room in FOLDERS)):
+            assert imports_of(module) == {"lazy_loader"}, module.name
 
     def test_no_module_imports_tests_tools_or_benchmarks(self) -> None:
-        for path in modules().values():
-            packages = {name.partition(".")[0] for name in imports_of(tree_of(path))}
-            assert not packages & {"tests", "tools", "benchmarks", "book"}
+        for module in MODULES.values():
+            packages = {name.partition(".")[0] for name in imports_of(module)}
+            assert not packages & {"tests", "tools", "benchmarks", "book"}, module.name
 
     def test_every_module_says_what_it_is_for(self) -> None:
-        for name, path in modules().items():
-            text = ast.get_docstring(tree_of(path))
-            assert text, name
-            assert text.splitlines()[0].endswith("."), name
+        for name, module in MODULES.items():
+            assert module.first_line.endswith("."), name
+
+
+class TestNames:
+    def test_no_name_has_two_meanings(self) -> None:
+        """What is written by hand bears the names of PyTorch; an exercise has its own words."""
+        elsewhere = [
+            module
+            for module in MODULES.values()
+            if not f"{module.name}.".startswith(("by_hand.", "lessons.exercises."))
+        ]
+        assert names_with_two_meanings(elsewhere) == {}
+
+    @pytest.mark.parametrize("room", FOLDERS)
+    def test_in_a_room_a_name_is_found_once_and_is_not_a_modules(self, room: str) -> None:
+        """lazy_loader would hand on one of the two, whichever was imported last."""
+        own = modules_of(room)
+        assert names_with_two_meanings(own) == {}
+        names = {name for module in own for name in public_names(module)}
+        assert not names & {module.last_name for module in own}
+
+    def test_and_this_test_would_see_one(self) -> None:
+        a, b, c = (
+            Module(name, ast.parse(code))
+            for name, code in (("a", "HEAD = 1"), ("b", "def HEAD(): ..."), ("c", "head = HEAD"))
+        )
+        assert names_with_two_meanings([a, b, c]) == {"HEAD": ["a", "b"]}
+        assert names_with_two_meanings([a, c]) == {}
+
+    @pytest.mark.parametrize("room", FOLDERS)
+    def test_a_room_hands_on_what_its_modules_define(self, room: str) -> None:
+        handing_on = importlib.import_module(f"mnist_lab.{room}")
+        for module in modules_of(room):
+            defining = importlib.import_module(f"mnist_lab.{module.name}")
+            for name in public_names(module):
+                assert getattr(handing_on, name) is getattr(defining, name), name
+
+
+HEAVY = ("torch", "torchvision", "sklearn", "PIL", "matplotlib")
+# A reader is a network with its card, so it may bring torch in.
+WITH_A_NETWORK = {"handwriting.reader"}
+
+
+def all_of(room: str) -> list[str]:
+    """Return what `import` takes to bring in every module of a room, but for its networks."""
+    own = [name for name, module in MODULES.items() if module.room == room]
+    return [f"mnist_lab.{name}" for name in own if name not in WITH_A_NETWORK]
 
 
 @pytest.mark.parametrize(
-    ("module", "absent"),
+    ("imported", "absent"),
     [
-        ("mnist_lab", ("torch", "numpy", "torchvision", "sklearn", "PIL", "matplotlib")),
-        ("mnist_lab.data", ("torch", "torchvision", "sklearn", "PIL", "matplotlib")),
-        ("mnist_lab.cli", ("torch", "numpy", "torchvision", "sklearn", "PIL", "matplotlib")),
-        ("mnist_lab.handwriting", ("torch", "torchvision", "sklearn", "matplotlib")),
-        ("mnist_lab.handwriting.strokes", ("torch", "torchvision", "sklearn", "matplotlib")),
-        (
-            "mnist_lab.handwriting.simulated_pages",
-            ("torch", "torchvision", "sklearn", "matplotlib"),
-        ),
-        ("mnist_lab.lessons.exercises", ("torch", "torchvision", "sklearn", "matplotlib", "PIL")),
-        ("mnist_lab.training", ("torchvision", "sklearn", "matplotlib", "IPython")),
+        (["mnist_lab"], ("numpy", *HEAVY)),
+        (["mnist_lab.cli"], ("numpy", *HEAVY)),
+        ([f"mnist_lab.{room}" for room in FOLDERS], ("numpy", *HEAVY)),
+        (all_of("data"), ("torch", "torchvision", "sklearn", "matplotlib")),
+        (all_of("by_hand"), HEAVY),
+        (all_of("handwriting"), ("torch", "torchvision", "sklearn", "matplotlib")),
+        (["mnist_lab.lessons.exercises"], HEAVY),
+        (all_of("models"), ("torchvision", "sklearn", "matplotlib", "IPython")),
+        (all_of("training"), ("torchvision", "sklearn", "matplotlib", "IPython")),
+        (all_of("finetuning"), ("torchvision", "sklearn", "matplotlib", "IPython")),
     ],
+    ids=lambda names: names[0] if names[0].startswith("mnist_lab") else f"no {', '.join(names)}",
 )
-def test_importing_brings_in_no_more_than_it_needs(module: str, absent: tuple[str, ...]) -> None:
-    code = f"import sys, {module}; print(*(name for name in {absent!r} if name in sys.modules))"
+def test_importing_brings_in_no_more_than_it_needs(
+    imported: list[str], absent: tuple[str, ...]
+) -> None:
+    code = (
+        f"import sys, {', '.join(imported)}\n"
+        f"print(*(name for name in {absent!r} if name in sys.modules))"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (found.returncode, found.stdout.split()) == (0, []), found.stderr
 
 
 class TestSafety:
     def test_the_package_reads_no_pickle_and_runs_no_text(self) -> None:
-        found = {name: problems_in(tree_of(path)) for name, path in modules().items()}
+        found = {name: problems_in(module.tree) for name, module in MODULES.items()}
         assert {name: problems for name, problems in found.items() if problems} == {}
 
     @pytest.mark.parametrize(
@@ -252,7 +234,7 @@ class TestSafety:
         assert problems_in(ast.parse(code)) == []
 
     def test_no_random_number_comes_from_a_global_generator(self) -> None:
-        found = {name: draws_in(tree_of(path)) for name, path in modules().items()}
+        found = {name: draws_in(module.tree) for name, module in MODULES.items()}
         assert {name: draws for name, draws in found.items() if draws} == {}
 
     @pytest.mark.parametrize(
@@ -283,8 +265,8 @@ class TestRepository:
             if path.stat().st_size > LARGEST
         }
         assert large == {
-            "mnist_lab/data/train-images-idx3-ubyte.xz",
-            "mnist_lab/data/t10k-images-idx3-ubyte.xz",
+            "mnist_lab/data/files/train-images-idx3-ubyte.xz",
+            "mnist_lab/data/files/t10k-images-idx3-ubyte.xz",
         }
 
     def test_no_checkpoint_no_pickle_and_nothing_built_is_tracked(self) -> None:
@@ -292,7 +274,7 @@ class TestRepository:
         assert not suffixes & {".pth", ".pt", ".pkl", ".ckpt", ".pyc", ".safetensors", ".whl"}
 
     def test_the_four_files_of_the_data_ship_and_no_other(self) -> None:
-        names = {path.name for path in (PACKAGE / "data").glob("*idx*")}
+        names = {path.name for path in (PACKAGE / "data" / "files").glob("*")}
         assert names == {
             f"{part}-{what}-ubyte.xz"
             for part in ("train", "t10k")

@@ -25,6 +25,7 @@ from benchmarks import (
     ensemble,
     finetuning,
     masked_pretraining,
+    presets,
     recording,
     robustness,
     scaling,
@@ -36,7 +37,8 @@ from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.splits import keep_classes
 from mnist_lab.finetuning.freezing import count_trainable
 from mnist_lab.lessons.records import load_record
-from mnist_lab.models.registry import build_model, count_parameters
+from mnist_lab.models.architecture import count_parameters
+from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.recipes import PRESETS
@@ -86,7 +88,7 @@ class TestEveryScript:
         assert not (looks and "--anew" in capsys.readouterr().out)
 
     # What stands in the way of a second measurement: every function that trains.
-    trains = ("fit", "train_steps", "train_epoch", "pretrain", "pretrain_epoch", "train_probe")
+    trains = ("fit", "train_epoch", "train_probe")
 
     @pytest.mark.parametrize(
         ("script", "arguments"),
@@ -271,9 +273,8 @@ class TestStep:
     def test_the_last_digits_of_an_epoch_are_followed_by_the_first_of_the_next(
         self, few: DigitSet
     ) -> None:
-        batches = step.Batches(few, 128, shuffle=True)
-        model = step.build_model("mlp", hidden=8)
-        stepping = step.steps(model, batches, TrainConfig())
+        state = step.start_training(build_model("mlp", hidden=8), few, TrainConfig())
+        stepping = step.steps(state)
         assert [len(next(stepping)[1]) for _ in range(4)] == [128, 128, 44, 128]
 
 
@@ -371,12 +372,17 @@ class TestRecording:
 
         assert recording.describes(recorded, Outer("a", Inner(2))) == same
 
+
+class TestPresets:
     @pytest.mark.parametrize("name", list(PRESETS))
-    def test_the_presets_record_is_of_the_presets(self, name: str) -> None:
+    def test_the_record_is_of_the_presets(self, name: str) -> None:
         recorded = load_record("presets")["results"][name]["recipe"]
-        assert recording.describes(recorded, PRESETS[name])
-        other = replace(PRESETS[name], config=replace(PRESETS[name].config, precision="bfloat16"))
-        assert not recording.describes(recorded, other)
+        config = PRESETS[name].config
+        assert presets.is_recipe(recorded, PRESETS[name])
+        for change in ({"precision": "bfloat16"}, {"upstrokes": config.upstrokes + 0.1}):
+            other = replace(PRESETS[name], config=replace(config, **change))  # type: ignore[arg-type]
+            assert not presets.is_recipe(recorded, other)
+        assert not presets.is_recipe(None, PRESETS[name])
 
 
 class TestRecord:
@@ -651,11 +657,12 @@ class TestScaling:
     ) -> None:
         met: list[int] = []
 
-        def step(model: Any, optimizer: Any, patches: torch.Tensor, *rest: Any) -> torch.Tensor:
-            met.append(len(patches))
-            return torch.zeros(())
+        def step(state: Any, batch: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            met.append(len(batch[0]))
+            return torch.zeros(()), torch.empty(0)
 
-        monkeypatch.setattr("mnist_lab.finetuning.masked.masked_step", step)
+        monkeypatch.setattr("mnist_lab.training.loop.train_step", step)
+        monkeypatch.setattr(scaling, "SCORED", 20)
         for digits in (128, 1_000, 55_000):
             met.clear()
             assert len(scaling.losses_on_the_way(digits, 16, 0, "cpu", 20)) == scaling.SCORES

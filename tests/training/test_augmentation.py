@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from mnist_lab.data.mnist import MNIST
-from mnist_lab.training import augmentation
+from mnist_lab.training import draws as draws_module
 from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.draws import Draws
 
 EVERYTHING = Augmentation(rotate=10, shift=2, scale=0.1, shear=8, elastic_strength=30)
 
@@ -29,7 +30,7 @@ def force_draws(monkeypatch: pytest.MonkeyPatch, **draws: float) -> None:
     def rand(rows: int, count: int, **_: object) -> Tensor:
         return ((values + 1) / 2)[:, None].expand(rows, count).clone()
 
-    monkeypatch.setattr(augmentation.torch, "rand", rand)
+    monkeypatch.setattr(draws_module.torch, "rand", rand)
 
 
 @pytest.fixture
@@ -54,7 +55,6 @@ def centres(images: Tensor) -> np.ndarray:
 
 class TestWhole:
     def test_zero_ranges_return_the_very_same_tensor(self, pixels: Tensor) -> None:
-        assert Augmentation().changes_nothing
         assert Augmentation()(pixels, generator()) is pixels
 
     @pytest.mark.parametrize(
@@ -66,7 +66,6 @@ class TestWhole:
     )
     def test_each_range_switches_its_change_on(self, name: str, pixels: Tensor) -> None:
         augment = Augmentation(**{name: 0.5})
-        assert not augment.changes_nothing
         assert not torch.equal(augment(pixels, generator()), pixels)
 
     def test_tiny_ranges_leave_the_images_as_they_are(self, pixels: Tensor) -> None:
@@ -101,12 +100,12 @@ class TestWhole:
             drawn.append(real(*size, generator=generator, device=device))
             return drawn[-1]
 
-        monkeypatch.setattr(augmentation.torch, "rand", keep)
+        monkeypatch.setattr(draws_module.torch, "rand", keep)
         batch = EVERYTHING(pixels, generator())
         affine, noise = drawn  # (5, n) and (n, 2, height, width)
         for index in range(len(pixels)):
             single = iter((affine[:, index : index + 1], noise[index : index + 1]))
-            monkeypatch.setattr(augmentation.torch, "rand", lambda *_, s=single, **__: next(s))
+            monkeypatch.setattr(draws_module.torch, "rand", lambda *_, s=single, **__: next(s))
             alone = EVERYTHING(pixels[index : index + 1], generator())
             assert torch.allclose(alone[0], batch[index], atol=1e-3)
 
@@ -240,7 +239,7 @@ class TestScaleAndShear:
 class TestElastic:
     def displacements(self, height: int, width: int, strength: float, sigma: float) -> Tensor:
         augment = Augmentation(elastic_strength=strength, elastic_smoothness=sigma)
-        return augment._displacements(torch.zeros(3, 1, height, width), generator(1))
+        return augment._displacements(torch.zeros(3, 1, height, width), Draws.of(generator(1), 3))
 
     @pytest.mark.parametrize(("height", "width"), [(28, 28), (20, 34)])
     @pytest.mark.parametrize("sigma", [0.7, 4.0])
@@ -284,7 +283,7 @@ class TestStroke:
         self, draw: float, width: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            augmentation.torch, "rand", lambda count, **_: torch.full((count,), (draw + 1) / 2)
+            draws_module.torch, "rand", lambda *size, **_: torch.full(size, (draw + 1) / 2)
         )
         (changed,) = Augmentation(stroke=1)(self.line(), generator())
         assert float(changed[0, 14].sum() / 255) == pytest.approx(width, abs=1e-4)
@@ -301,7 +300,7 @@ class TestStroke:
     def test_a_piece_of_a_batch_is_changed_as_in_the_whole(self, pixels: Tensor) -> None:
         augment = Augmentation(stroke=0.7)
         whole = augment(pixels, generator())
-        piece = augment(pixels[8:20], generator(), (8, len(pixels)))
+        piece = augment(pixels[8:20], Draws(generator(), len(pixels), slice(8, 20)))
         assert torch.equal(piece, whole[8:20])
 
 
@@ -322,11 +321,11 @@ class TestAspect:
     ) -> None:
         dot = dots(1, 61, 61, 40, 30)  # ten pixels below the middle
         force_draws(monkeypatch, rotate=1)
-        affine = augmentation.torch.rand
+        affine = draws_module.torch.rand
         monkeypatch.setattr(
-            augmentation.torch,
+            draws_module.torch,
             "rand",
-            lambda *size, **_: affine(*size) if len(size) == 2 else torch.ones(*size),
+            lambda *size, **_: affine(*size) if size[0] == 5 else torch.ones(*size),
         )
         ((row, column),) = centres(Augmentation(rotate=90, aspect=1)(dot, generator())) - 30
         # Twice as wide is half as high: five pixels are left, and then it is turned.
@@ -407,9 +406,9 @@ class TestGreys:
     def test_a_piece_of_a_batch_is_changed_as_the_whole_is(self, pixels: Tensor) -> None:
         augment = Augmentation(aspect=0.3, fill=0.5, sharpen=0.5, contrast=0.5, noise=50)
         whole = augment(pixels, generator())
-        piece = augment(pixels[8:20], generator(), (8, len(pixels)))
+        piece = augment(pixels[8:20], Draws(generator(), len(pixels), slice(8, 20)))
         assert torch.allclose(piece, whole[8:20], atol=1e-3)
-        assert len(augment(pixels[:0], generator(), (3, len(pixels)))) == 0
+        assert len(augment(pixels[:0], Draws(generator(), len(pixels), slice(3, 3)))) == 0
 
 
 def test_what_came_later_does_not_change_what_was_drawn_before(pixels: Tensor) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import Normalisation
-from mnist_lab.models.registry import build_model
+from mnist_lab.models.registry import MODELS, build_model
 from mnist_lab.training import checkpoints
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.checkpoints import (
@@ -197,14 +197,14 @@ class TestKill:
     def test_by_the_system_leaves_one_whole_checkpoint(self, tmp_path: Path) -> None:
         code = """
             import sys
-            from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+            from mnist_lab.training.checkpoints import save_checkpoint
             from mnist_lab.models import build_model
             models = [build_model("mlp", seed=seed, hidden=64) for seed in range(2)]
-            save_checkpoint(sys.argv[1], models[0], ModelCard("mlp", {"hidden": 64}))
+            save_checkpoint(sys.argv[1], models[0])
             print("ready", flush=True)
             while True:
                 for model in models:
-                    save_checkpoint(sys.argv[1], model, ModelCard("mlp", {"hidden": 64}))
+                    save_checkpoint(sys.argv[1], model)
         """
         command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -319,7 +319,7 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("card", "complaint"),
         [
-            ({"model": "lenet"}, "No model 'lenet'"),
+            ({"model": "lenet"}, "a 'lenet', which is not registered here: run what registers it"),
             ({"model": ["mlp"]}, "describes no model"),
             ({"arguments": {"depth": 3}}, "depth"),
             ({"arguments": {"width": -4}}, "width"),
@@ -463,3 +463,93 @@ class TestPublishedCard:
         assert "- learning rate: 0.01\n" in page
         assert "- optimizer: adamw" in page
         assert "- augmentation: rotate 5\n" in page
+
+
+class TestDescribesItself:
+    """A checkpoint never comes back as another network than the one that was saved."""
+
+    @pytest.mark.parametrize(
+        ("name", "argument", "value"),
+        [
+            ("vit", "heads", 8),
+            ("article_000", "corrected", True),
+            ("resnet", "dropout", 0.5),
+            ("resnet", "norm", False),
+            ("efficientnet_lite0", "input_size", 96),
+            ("efficientnet_lite0", "dark_ink", False),
+            ("efficientnet_lite0", "normalisation", Normalisation(0.0, 1.0)),
+        ],
+    )
+    def test_whatever_it_was_built_with(
+        self, name: str, argument: str, value: Any, tmp_path: Path
+    ) -> None:
+        model = build_model(name, seed=1, **{argument: value}).eval()
+        save_checkpoint(tmp_path, model)
+        found, card = load_checkpoint(tmp_path)
+        assert repr(found) == repr(model)
+        images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            assert torch.equal(found(images), model(images))
+        if argument == "normalisation":
+            assert card.normalisation == value
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"model": "mlp"},
+            {"arguments": {}},
+            {"arguments": {"heads": 4}},
+        ],
+    )
+    def test_a_card_that_says_otherwise_is_refused(
+        self, wrong: dict[str, Any], tmp_path: Path
+    ) -> None:
+        model = build_model("vit", heads=8)
+        (name,) = wrong
+        with pytest.raises(
+            CheckpointError, match=f"The card has the {name} .*, the model is built"
+        ):
+            save_checkpoint(tmp_path, model, replace(ModelCard.of(model), **wrong))
+        assert not list(tmp_path.iterdir())
+
+    def test_another_normalisation_than_it_was_built_for_is_refused(self, tmp_path: Path) -> None:
+        model = build_model("efficientnet_lite0", input_size=32)
+        card = replace(ModelCard.of(model), normalisation=Normalisation(0.0, 1.0))
+        with pytest.raises(CheckpointError, match="The card has the normalisation"):
+            save_checkpoint(tmp_path, model, card)
+        with pytest.raises(ValueError, match="The model was built for Normalisation"):
+            ModelCard.of(model, normalisation=Normalisation(0.0, 1.0))
+
+    @pytest.mark.parametrize("change", ["dropout", "heads", "layer", "tensor"])
+    def test_a_model_that_was_changed_after_it_was_built_is_refused(
+        self, change: str, tmp_path: Path
+    ) -> None:
+        model: Any = (
+            build_model("resnet", dropout=0.1) if change == "dropout" else build_model("vit")
+        )
+        if change == "dropout":
+            model.dropout.p = 0.5
+        elif change == "heads":
+            model.blocks[0].attention.heads = 2
+        elif change == "layer":
+            model.norm = nn.Identity()
+        else:
+            model.register_buffer("more", torch.zeros(1))
+        with pytest.raises(CheckpointError, match=r"was changed after|has other tensors"):
+            save_checkpoint(tmp_path, model)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_new_head_without_names_for_its_classes_is_refused(self, tmp_path: Path) -> None:
+        model = build_model("linear", classes=3)
+        with pytest.raises(ValueError, match="head has 3 classes: their class_names are needed"):
+            save_checkpoint(tmp_path, model)
+        save_checkpoint(tmp_path, model, ModelCard.of(model, class_names=("a", "b", "c")))
+        assert load_checkpoint(tmp_path)[1].class_names == ("a", "b", "c")
+
+    def test_arguments_that_json_cannot_hold_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(MODELS, "odd", lambda layer: layer)
+        odd = build_model("odd", layer=nn.Linear(784, 10))
+        with pytest.raises(ValueError, match="odd was built with something that JSON cannot hold"):
+            save_checkpoint(tmp_path, odd)

@@ -21,14 +21,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mnist_lab.runs.augmentation import Augmentation
-from mnist_lab.runs.batches import Batches
-from mnist_lab.runs.checkpoints import load_checkpoint
-from mnist_lab.runs.config import TrainConfig
-from mnist_lab.runs.loop import start_training, train_epoch, train_step
-from mnist_lab.runs.processes import ALONE, Ranks, join
-from mnist_lab.runs.recipes import PRESETS
-from mnist_lab.runs.runs import FitResult, fit
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -40,6 +32,14 @@ from mnist_lab.data.own_files import load_npz, save_npz
 from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop
 from mnist_lab.training import processes as distributed
+from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.batches import Batches
+from mnist_lab.training.checkpoints import load_checkpoint
+from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.loop import start_training, train_epoch, train_step
+from mnist_lab.training.processes import ALONE, Ranks, join
+from mnist_lab.training.recipes import PRESETS
+from mnist_lab.training.runs import FitResult, fit
 
 # 302 digits in batches of 43: every batch is cut unevenly, and of the last, with one digit, the
 # second process gets nothing.

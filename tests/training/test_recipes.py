@@ -15,6 +15,7 @@ from mnist_lab.models.registry import build_model
 from mnist_lab.training import recipes
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.loop import make_optimizer, start_training, train_epoch
+from mnist_lab.training.preparation import prepare_digits
 from mnist_lab.training.recipes import ARTICLES, PRESETS, Recipe
 from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate, score_as_is
@@ -37,19 +38,18 @@ class TestPresets:
         config = recipe.config
         model = build_model(recipe.model, seed=0, **recipe.arguments)
         few = small_sets[0].subset(np.arange(64))
-        train = Batches(few, 32, augmentation=config.augmentation, shuffle=True)
-        state = start_training(model, train, config)
-        train_epoch(state, train, config)
-        assert state.step == 2
+        state = start_training(model, few, replace(config, batch_size=10))
+        train_epoch(state)
+        assert state.step == -(-max(1, round(64 * config.hardest_share)) // 10)
         assert evaluate(state.scored_model, Batches(small_sets[1])).count == 500
 
     def test_only_the_digits_to_train_on_get_upstrokes(
         self, small_sets: tuple[DigitSet, DigitSet]
     ) -> None:
         train = small_sets[0]
-        bare = replace(PRESETS["standard"], upstrokes=0.0)
-        assert bare.prepare(train) is train
-        prepared = replace(bare, upstrokes=0.5).prepare(train)
+        bare = replace(PRESETS["standard"].config, upstrokes=0.0)
+        assert prepare_digits(train, bare) is train
+        prepared = prepare_digits(train, replace(bare, upstrokes=0.5))
         changed = (prepared.images != train.images).any(axis=(1, 2))
         assert set(train.labels[changed]) == {1}
         assert 0.3 < changed[train.labels == 1].mean() < 0.7
@@ -129,9 +129,8 @@ class TestArticles:
     ) -> None:
         recipe = ARTICLES["article_000"].as_printed
         train, validation = (part.subset(np.arange(200)) for part in small_sets)
-        batches = Batches(train, 64, normalisation=recipe.config.normalisation, shuffle=True)
         model = build_model(recipe.model, **recipe.arguments)
-        train_epoch(start_training(model, batches, recipe.config), batches, recipe.config)
+        train_epoch(start_training(model, train, recipe.config))
         held_out = Batches(validation, normalisation=recipe.config.normalisation)
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -150,7 +149,7 @@ class TestArticles:
         sets = [part.subset(np.arange(100)) for part in small_sets]
         options = {"arguments": recipe.arguments, "device": "cpu", "progress": False}
         result = fit(recipe.model, *sets, recipe.config, **options)
-        assert result.card.arguments == {"corrected": True}
+        assert result.card.arguments == {"corrected": True, "classes": 10}
         assert result.best.epoch == 1
 
 

@@ -16,32 +16,24 @@ some with a wrong gradient; `SUSPECT_TITLES` says what each claims to be. Import
 from __future__ import annotations
 
 import difflib
+import pkgutil
+import re
 import textwrap
+from importlib import import_module
 from typing import Any
 
-from mnist_lab.lessons.exercises import (
-    ch01,
-    ch02,
-    ch03,
-    ch04,
-    ch05,
-    ch06,
-    ch07,
-    ch08,
-    ch09,
-    ch10,
-    ch11,
-    ch12,
-)
 from mnist_lab.lessons.exercises.ch03 import SUSPECT_TITLES, SUSPECTS, suspect_inputs
 from mnist_lab.lessons.exercises.checking import Exercise, Verdict, judge
 
 __all__ = ["EXERCISES", "SUSPECTS", "SUSPECT_TITLES", "check", "judge_answer", "suspect_inputs"]
 
+_CHAPTERS = sorted(
+    module.name for module in pkgutil.iter_modules(__path__) if re.fullmatch(r"ch\d\d", module.name)
+)
 EXERCISES: dict[str, Exercise] = {
     exercise.name: exercise
-    for chapter in (ch01, ch02, ch03, ch04, ch05, ch06, ch07, ch08, ch09, ch10, ch11, ch12)
-    for exercise in chapter.EXERCISES
+    for chapter in _CHAPTERS
+    for exercise in import_module(f"{__name__}.{chapter}").EXERCISES
 }
 """All exercises by name."""
 

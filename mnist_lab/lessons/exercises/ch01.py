@@ -82,8 +82,7 @@ def _duplicates(images: Array) -> int:
 def _equal_pairs(images: Array) -> Array:
     """Return (n, n): whether two images are the same."""
     flat = images.reshape(len(images), -1)
-    same: Array = (flat[:, None] == flat[None]).all(axis=2)
-    return same
+    return (flat[:, None] == flat[None]).all(axis=2)
 
 
 def _of_each_class(labels: Array, choose: Callable[[Indices], Indices]) -> Indices:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mnist_lab.by_hand.gradient_check import central_difference
+from mnist_lab.by_hand.gradient_checks import central_difference
 from mnist_lab.by_hand.layers import BatchNorm, Dropout, Floats, Layer, Linear, ReLU, Softmax, Tanh
 from mnist_lab.by_hand.losses import MeanSquaredError
 from mnist_lab.lessons.exercises.checking import Case, Exercise, usual

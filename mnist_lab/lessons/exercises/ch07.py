@@ -1,4 +1,4 @@
-"""The exercises of chapter 7: starts, layer norm backwards, clipping, soft labels, L1, votes."""
+"""The exercises of chapter 7: starts, layer norm backwards, clipping, growth through blocks."""
 
 from __future__ import annotations
 
@@ -33,34 +33,12 @@ def _gradient_pairs(generator: np.random.Generator) -> list[Case]:
     return [(weights, biases, limit) for weights, biases in pairs for limit in (1.0, 2.5)]
 
 
-def _label_batches(generator: np.random.Generator) -> list[Case]:
-    return [
-        (generator.integers(0, classes, size=count), classes, smoothing)
-        for count, classes, smoothing in [(5, 10, 0.1), (3, 4, 0.2), (7, 2, 0.0), (2, 26, 0.05)]
-    ]
-
-
-def _wishes(generator: np.random.Generator) -> list[Case]:
-    fixed = np.array([-2.0, -0.5, -0.2, 0.0, 0.3, 0.5, 4.0])
-    return [(fixed, 0.5), (generator.normal(size=8), 0.3), (fixed, 0.0), (fixed, 10.0)]
-
-
-def _ballots(generator: np.random.Generator) -> list[Case]:
-    # One member is sure, two are hardly for another class: all three ways to vote differ.
-    sure = np.array([[[6.0, 0.0, 0.0]], [[0.0, 0.4, 0.0]], [[0.0, 0.4, 0.0]]])
-    # One member's logits are huge and only a little apart from those of two that agree.
-    loud = np.array([[[30.0, 0.0, 0.0]], [[0.0, 3.0, 0.0]], [[0.0, 3.0, 0.0]]])
-    large = 1000 * np.array([[[2.0, 1.0]], [[1.0, 3.0]], [[1.0, 3.0]]])
-    return [(sure,), (loud,), (large,), (generator.normal(0, 3, size=(5, 40, 10)),)]
-
-
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
 def _mean(values: Array) -> Array:
     """Return the mean over the features of each example, (n, 1)."""
-    means: Array = values.mean(axis=1, keepdims=True)
-    return means
+    return values.mean(axis=1, keepdims=True)
 
 
 def _normalised(inputs: Array, epsilon: float) -> tuple[Array, Array]:
@@ -131,41 +109,8 @@ def _without_root(weights: Array, biases: Array, limit: float) -> tuple[Array, A
     return weights * factor, biases * factor
 
 
-def _soft_labels(labels: Array, classes: int, smoothing: float) -> Array:
-    return (1 - smoothing) * np.eye(classes)[labels] + smoothing / classes
-
-
-def _only_the_others(labels: Array, classes: int, smoothing: float) -> Array:
-    right = np.eye(classes)[labels]
-    return (1 - smoothing) * right + smoothing / (classes - 1) * (1 - right)
-
-
-def _lost_share(labels: Array, classes: int, smoothing: float) -> Array:
-    right = np.eye(classes)[labels]
-    return (1 - smoothing) * right + smoothing / classes * (1 - right)
-
-
-def _soft_threshold(a: Array, price: float) -> Array:
-    return np.sign(a) * np.maximum(np.abs(a) - price, 0)
-
-
-def _probabilities(logits: Array) -> Array:
-    powers = np.exp(logits - logits.max(axis=2, keepdims=True))
-    return powers / powers.sum(axis=2, keepdims=True)
-
-
-def _read_together(logits: Array) -> Array:
-    return _probabilities(logits).mean(axis=0).argmax(axis=1)
-
-
-def _majority(logits: Array) -> Array:
-    votes = np.eye(logits.shape[2])[logits.argmax(axis=2)]
-    return votes.sum(axis=0).argmax(axis=1)
-
-
-def _overflowing(logits: Array) -> Array:
-    powers = np.exp(logits)
-    return (powers / powers.sum(axis=2, keepdims=True)).mean(axis=0).argmax(axis=1)
+def _residual_growth(blocks: int, factor: float, divided: bool) -> float:
+    return (1 + (factor / blocks if divided else factor)) ** blocks
 
 
 EXERCISES = (
@@ -266,115 +211,41 @@ EXERCISES = (
     ),
     Exercise(
         "ch07",
-        "soft_labels",
-        _soft_labels,
-        cases=_label_batches,
+        "residual_growth",
+        _residual_growth,
+        cases=lambda generator: [
+            *((19, 1.0, False), (19, 1.0, True), (1, 1.0, False), (1, 0.5, True)),
+            *((50, 0.25, True), (8, 0.5, False)),
+        ],
         mistakes=(
             usual(
-                "You spread the share over the other classes only. In the formula the right class "
-                "has its part of it too.",
-                _only_the_others,
+                "That is the plain network: what enters a block is not lost here, its mean square "
+                "is added to that of the block's output.",
+                lambda blocks, factor, divided: (factor / blocks if divided else factor) ** blocks,
+                lambda blocks, factor, divided: factor**blocks,
             ),
             usual(
-                "Your rows do not sum to 1: the right class has lost its part of what is spread.",
-                _lost_share,
-            ),
-            usual(
-                "Your rows sum to more than 1: what is spread has to be taken from the right class "
-                "first.",
-                lambda labels, classes, smoothing: np.eye(classes)[labels] + smoothing / classes,
-            ),
-            usual(
-                "Each class gets the whole share. It is divided among the classes.",
-                lambda labels, classes, smoothing: (
-                    (1 - smoothing) * np.eye(classes)[labels] + smoothing
+                "The root divides the output. A mean square is divided by its square, by the "
+                "number of blocks itself.",
+                lambda blocks, factor, divided: (
+                    (1 + (factor / math.sqrt(blocks) if divided else factor)) ** blocks
                 ),
             ),
             usual(
-                "These are the hard labels. A share of the probability has to be spread.",
-                lambda labels, classes, smoothing: np.eye(classes)[labels],
-            ),
-        ),
-    ),
-    Exercise(
-        "ch07",
-        "soft_threshold",
-        _soft_threshold,
-        cases=_wishes,
-        mistakes=(
-            usual(
-                "That is what L2 does: everything becomes smaller, nothing becomes 0.",
-                lambda a, price: a / (1 + price),
+                "You add the blocks up. Each works on what the one before has made larger, so the "
+                "factors multiply.",
+                lambda blocks, factor, divided: 1 + (factor if divided else blocks * factor),
             ),
             usual(
-                "Small wishes come out on the other side of 0. The pull ends at 0.",
-                lambda a, price: a - price * np.sign(a),
+                "Nothing is divided here, whatever `divided` says.",
+                lambda blocks, factor, divided: (1 + factor) ** blocks,
             ),
             usual(
-                "You cut small wishes off, but leave the large ones as they were. They pay the "
-                "price too.",
-                lambda a, price: np.where(np.abs(a) > price, a, 0.0),
-            ),
-            usual(
-                "You pull everything downwards. A negative weight is pulled up, towards 0.",
-                lambda a, price: np.maximum(a - price, 0),
-                lambda a, price: a - price,
-            ),
-            usual(
-                "The signs are lost: a negative wish ends up at a negative weight, or at 0.",
-                lambda a, price: np.maximum(np.abs(a) - price, 0),
-            ),
-        ),
-    ),
-    Exercise(
-        "ch07",
-        "read_together",
-        _read_together,
-        cases=_ballots,
-        mistakes=(
-            usual(
-                "You average the logits. One loud member then outvotes all: softmax first.",
-                lambda logits: logits.mean(axis=0).argmax(axis=1),
-                lambda logits: logits.sum(axis=0).argmax(axis=1),
-            ),
-            usual(
-                "You count votes. How sure a member is should count as well.",
-                _majority,
-            ),
-            usual(
-                "Your exponentials overflow on large logits. Subtract the largest logit first.",
-                _overflowing,
-            ),
-            usual(
-                "You return the probabilities. Asked for is the class that has the largest.",
-                lambda logits: _probabilities(logits).mean(axis=0),
-            ),
-            usual(
-                "You listen to one member only.",
-                lambda logits: logits[0].argmax(axis=1),
-            ),
-        ),
-    ),
-    Exercise(
-        "ch07",
-        "five_patients",
-        frozenset({"A4", "B2", "C5", "D1", "E3"}),
-        hint="Go through the charts from left to right, and ask which faults each could show.",
-        mistakes=(
-            usual(
-                "You have too small and too large weights the wrong way round: large weights make "
-                "a network sure of something before it has seen anything.",
-                frozenset({"A4", "B1", "C5", "D2", "E3"}),
-            ),
-            usual(
-                "Weak gradients and dead units are confused. Dead units show in the fourth chart, "
-                "a factor lost at every layer in the third.",
-                frozenset({"A4", "B2", "C5", "D3", "E1"}),
-            ),
-            usual(
-                "A network that has shuffled labels can still learn one batch by heart; one with a "
-                "softmax before its loss cannot get below 1.46.",
-                frozenset({"A5", "B2", "C4", "D1", "E3"}),
+                "That is the limit for many blocks, and an upper bound. With few it is not the "
+                "same.",
+                lambda blocks, factor, divided: (
+                    math.exp(factor) if divided else (1 + factor) ** blocks
+                ),
             ),
         ),
     ),

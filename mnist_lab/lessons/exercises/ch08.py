@@ -1,4 +1,4 @@
-"""The exercises of chapter 8: patches, attention, a step of an LSTM, sizes of a transformer."""
+"""The exercises of chapter 8: soft labels, a soft threshold, votes, five patients."""
 
 from __future__ import annotations
 
@@ -15,321 +15,180 @@ Array = NDArray[Any]
 # --- Cases ---------------------------------------------------------------------------------------
 
 
-def _image_cases(generator: np.random.Generator) -> list[Case]:
-    sizes = [((2, 4, 4), 2), ((3, 6, 6), 3), ((1, 4, 8), 2), ((2, 6, 4), 1), ((2, 5, 5), 5)]
-    return [(generator.normal(size=size), patch) for size, patch in sizes]
-
-
-def _attention_cases(generator: np.random.Generator) -> list[Case]:
-    # tokens that ask, tokens that are asked, numbers in a key, numbers in a value
-    sizes = [(3, 3, 4, 4), (2, 5, 4, 3), (1, 4, 9, 2), (4, 2, 2, 6)]
-    cases: list[Case] = [
-        tuple(generator.normal(size=size) for size in ((asking, d), (asked, d), (asked, numbers)))
-        for asking, asked, d, numbers in sizes
-    ]
-    queries, keys, values = cases[0]
-    return [*cases, (60 * queries, 60 * keys, values)]  # exponentials of thousands overflow
-
-
-def _gate_cases(generator: np.random.Generator) -> list[Case]:
-    sizes = [(1, 1), (2, 3), (4, 2)]  # n, width
+def _label_batches(generator: np.random.Generator) -> list[Case]:
     return [
-        (2 * generator.normal(size=(n, 4 * width)), generator.normal(size=(n, width)))
-        for n, width in sizes
+        (generator.integers(0, classes, size=count), classes, smoothing)
+        for count, classes, smoothing in [(5, 10, 0.1), (3, 4, 0.2), (7, 2, 0.0), (2, 26, 0.05)]
     ]
 
 
-def _transformer_cases(_: np.random.Generator) -> list[Case]:
-    return [(7, 64, 4), (4, 64, 4), (14, 8, 1), (2, 32, 3), (28, 16, 2)]  # patch, width, depth
+def _wishes(generator: np.random.Generator) -> list[Case]:
+    fixed = np.array([-2.0, -0.5, -0.2, 0.0, 0.3, 0.5, 4.0])
+    return [(fixed, 0.5), (generator.normal(size=8), 0.3), (fixed, 0.0), (fixed, 10.0)]
+
+
+def _ballots(generator: np.random.Generator) -> list[Case]:
+    # One member is sure, two are hardly for another class: all three ways to vote differ.
+    sure = np.array([[[6.0, 0.0, 0.0]], [[0.0, 0.4, 0.0]], [[0.0, 0.4, 0.0]]])
+    # One member's logits are huge and only a little apart from those of two that agree.
+    loud = np.array([[[30.0, 0.0, 0.0]], [[0.0, 3.0, 0.0]], [[0.0, 3.0, 0.0]]])
+    large = 1000 * np.array([[[2.0, 1.0]], [[1.0, 3.0]], [[1.0, 3.0]]])
+    return [(sure,), (loud,), (large,), (generator.normal(0, 3, size=(5, 40, 10)),)]
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
-def _patchify(images: Array, patch: int) -> Array:
-    n, height, width = images.shape
-    squares = images.reshape(n, height // patch, patch, width // patch, patch)
-    return squares.transpose(0, 1, 3, 2, 4).reshape(n, -1, patch * patch)
+def _soft_labels(labels: Array, classes: int, smoothing: float) -> Array:
+    return (1 - smoothing) * np.eye(classes)[labels] + smoothing / classes
 
 
-def _reshape_alone(images: Array, patch: int) -> Array:
-    return images.reshape(len(images), -1, patch * patch)
+def _only_the_others(labels: Array, classes: int, smoothing: float) -> Array:
+    right = np.eye(classes)[labels]
+    return (1 - smoothing) * right + smoothing / (classes - 1) * (1 - right)
 
 
-def _columns_first(images: Array, patch: int) -> Array:
-    n, height, width = images.shape
-    squares = images.reshape(n, height // patch, patch, width // patch, patch)
-    return squares.transpose(0, 3, 1, 2, 4).reshape(n, -1, patch * patch)
+def _lost_share(labels: Array, classes: int, smoothing: float) -> Array:
+    right = np.eye(classes)[labels]
+    return (1 - smoothing) * right + smoothing / classes * (1 - right)
 
 
-def _turned_inside(images: Array, patch: int) -> Array:
-    n, height, width = images.shape
-    squares = images.reshape(n, height // patch, patch, width // patch, patch)
-    return squares.transpose(0, 1, 3, 4, 2).reshape(n, -1, patch * patch)
+def _soft_threshold(a: Array, price: float) -> Array:
+    return np.sign(a) * np.maximum(np.abs(a) - price, 0)
 
 
-def _softmax(scores: Array, axis: int = 1) -> Array:
-    powers = np.exp(scores - scores.max(axis=axis, keepdims=True))
-    shares: Array = powers / powers.sum(axis=axis, keepdims=True)
-    return shares
+def _probabilities(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=2, keepdims=True))
+    return powers / powers.sum(axis=2, keepdims=True)
 
 
-def _attention(queries: Array, keys: Array, values: Array) -> Array:
-    weights = _softmax(queries @ keys.T / np.sqrt(queries.shape[1]))
-    result: Array = weights @ values
-    return result
+def _read_together(logits: Array) -> Array:
+    return _probabilities(logits).mean(axis=0).argmax(axis=1)
 
 
-def _overflowing(queries: Array, keys: Array, values: Array) -> Array:
-    powers = np.exp(queries @ keys.T / np.sqrt(queries.shape[1]))
-    result: Array = powers / powers.sum(axis=1, keepdims=True) @ values
-    return result
+def _majority(logits: Array) -> Array:
+    votes = np.eye(logits.shape[2])[logits.argmax(axis=2)]
+    return votes.sum(axis=0).argmax(axis=1)
 
 
-def _unnormalised(queries: Array, keys: Array, values: Array) -> Array:
-    result: Array = queries @ keys.T / np.sqrt(queries.shape[1]) @ values
-    return result
-
-
-def _scaled_by(factor: Any, axis: int = 1) -> Any:
-    def attention(queries: Array, keys: Array, values: Array) -> Array:
-        scores = queries @ keys.T * factor(queries, keys, values)
-        result: Array = _softmax(scores, axis) @ values
-        return result
-
-    return attention
-
-
-def _sigmoid(x: Array) -> Array:
-    result: Array = 1 / (1 + np.exp(-x))
-    return result
-
-
-def _lstm_step(sums: Array, cell: Array) -> tuple[Array, Array]:
-    enter, forget, candidate, show = np.split(sums, 4, axis=1)
-    cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(candidate)
-    return _sigmoid(show) * np.tanh(cell), cell
-
-
-def _step(order: str = "ifgo", **changes: Any) -> Any:
-    """Return a step in which the quarters have another order, or some function is another."""
-    use: dict[str, Any] = {"gate": _sigmoid, "candidate": np.tanh, "shown": np.tanh} | changes
-
-    def step(sums: Array, cell: Array) -> tuple[Array, Array]:
-        parts = dict(zip(order, np.split(sums, 4, axis=1), strict=True))
-        new = use["gate"](parts["f"]) * cell + use["gate"](parts["i"]) * use["candidate"](
-            parts["g"]
-        )
-        return use["gate"](parts["o"]) * use["shown"](new), new
-
-    return step
-
-
-def _shows_the_old(sums: Array, cell: Array) -> tuple[Array, Array]:
-    _, new = _lstm_step(sums, cell)
-    return _sigmoid(np.split(sums, 4, axis=1)[3]) * np.tanh(cell), new
-
-
-def _complementary(sums: Array, cell: Array) -> tuple[Array, Array]:
-    _, forget, candidate, show = np.split(sums, 4, axis=1)
-    new = _sigmoid(forget) * cell + (1 - _sigmoid(forget)) * np.tanh(candidate)
-    return _sigmoid(show) * np.tanh(new), new
-
-
-def _identity(x: Array) -> Array:
-    return x
-
-
-def _count_transformer(patch: int, width: int, depth: int) -> int:
-    return _count(patch, width, depth)
-
-
-def _count(
-    patch: int,
-    width: int,
-    depth: int,
-    *,
-    positions: bool = True,
-    biases: bool = True,
-    norms: int = 2,
-    last_norm: bool = True,
-    projections: int = 4,
-    classes: int = 10,
-) -> int:
-    bias = 1 if biases else 0
-    count = (28 // patch) ** 2
-    block = projections * (width * width + bias * width) + 2 * norms * width
-    block += width * 2 * width + bias * 2 * width + 2 * width * width + bias * width
-    embedding = patch * patch * width + bias * width + (count * width if positions else 0)
-    return embedding + depth * block + 2 * width * last_norm + width * classes + bias * classes
+def _overflowing(logits: Array) -> Array:
+    powers = np.exp(logits)
+    return (powers / powers.sum(axis=2, keepdims=True)).mean(axis=0).argmax(axis=1)
 
 
 EXERCISES = (
     Exercise(
         "ch08",
-        "cut_patches",
-        _patchify,
-        cases=_image_cases,
+        "soft_labels",
+        _soft_labels,
+        cases=_label_batches,
         mistakes=(
             usual(
-                "You only reshape. The numbers of a square do not lie beside each other in memory: "
-                "what you have are pieces of rows.",
-                _reshape_alone,
+                "You spread the share over the other classes only. In the formula the right class "
+                "has its part of it too.",
+                _only_the_others,
             ),
             usual(
-                "The patches come column by column. Rows of patches are due, as one reads.",
-                _columns_first,
+                "Your rows do not sum to 1: the right class has lost its part of what is spread.",
+                _lost_share,
             ),
             usual(
-                "Each patch is turned over its diagonal: inside it, the row comes before the "
-                "column.",
-                _turned_inside,
+                "Your rows sum to more than 1: what is spread has to be taken from the right class "
+                "first.",
+                lambda labels, classes, smoothing: np.eye(classes)[labels] + smoothing / classes,
             ),
             usual(
-                "These are squares still. One row of numbers is due for each patch.",
-                lambda images, patch: _patchify(images, patch).reshape(
-                    len(images), -1, patch, patch
+                "Each class gets the whole share. It is divided among the classes.",
+                lambda labels, classes, smoothing: (
+                    (1 - smoothing) * np.eye(classes)[labels] + smoothing
                 ),
             ),
+            usual(
+                "These are the hard labels. A share of the probability has to be spread.",
+                lambda labels, classes, smoothing: np.eye(classes)[labels],
+            ),
         ),
     ),
     Exercise(
         "ch08",
-        "attention",
-        _attention,
-        cases=_attention_cases,
+        "soft_threshold",
+        _soft_threshold,
+        cases=_wishes,
         mistakes=(
             usual(
-                "The scores are not scaled. Divide them by the square root of how many numbers a "
-                "query has.",
-                _scaled_by(lambda q, k, v: 1.0),
+                "That is what L2 does: everything becomes smaller, nothing becomes 0.",
+                lambda a, price: a / (1 + price),
             ),
             usual(
-                "You divide the scores by the number itself. Their variance grows like it, so "
-                "their deviation grows like its square root.",
-                _scaled_by(lambda q, k, v: 1 / q.shape[1]),
+                "Small wishes come out on the other side of 0. The pull ends at 0.",
+                lambda a, price: a - price * np.sign(a),
             ),
             usual(
-                "You take the size from the wrong place. What counts is how many numbers stand in "
-                "a query, not how many tokens there are or how long a value is.",
-                _scaled_by(lambda q, k, v: len(k) ** -0.5),
-                _scaled_by(lambda q, k, v: len(q) ** -0.5),
-                _scaled_by(lambda q, k, v: v.shape[1] ** -0.5),
+                "You cut small wishes off, but leave the large ones as they were. They pay the "
+                "price too.",
+                lambda a, price: np.where(np.abs(a) > price, a, 0.0),
             ),
             usual(
-                "You multiply by the square root instead of dividing by it.",
-                _scaled_by(lambda q, k, v: q.shape[1] ** 0.5),
+                "You pull everything downwards. A negative weight is pulled up, towards 0.",
+                lambda a, price: np.maximum(a - price, 0),
+                lambda a, price: a - price,
             ),
             usual(
-                "The softmax runs along the wrong axis. For each query, the weights of all keys "
-                "must sum to 1.",
-                _scaled_by(lambda q, k, v: q.shape[1] ** -0.5, axis=0),
+                "The signs are lost: a negative wish ends up at a negative weight, or at 0.",
+                lambda a, price: np.maximum(np.abs(a) - price, 0),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch08",
+        "read_together",
+        _read_together,
+        cases=_ballots,
+        mistakes=(
+            usual(
+                "You average the logits. One loud member then outvotes all: softmax first.",
+                lambda logits: logits.mean(axis=0).argmax(axis=1),
+                lambda logits: logits.sum(axis=0).argmax(axis=1),
             ),
             usual(
-                "There is no softmax: the scores themselves weigh the values. They may be negative "
-                "and sum to anything.",
-                _unnormalised,
+                "You count votes. How sure a member is should count as well.",
+                _majority,
             ),
             usual(
-                "It is right while scores are small, but the exponential of a large one leaves "
-                "the range of floats. Subtract the largest score of each row first.",
+                "Your exponentials overflow on large logits. Subtract the largest logit first.",
                 _overflowing,
             ),
-        ),
-    ),
-    Exercise(
-        "ch08",
-        "lstm_step",
-        _lstm_step,
-        cases=_gate_cases,
-        returns=("hidden", "cell"),
-        mistakes=(
             usual(
-                "The quarters are in another order. In PyTorch's they are: enter, forget, "
-                "candidate, show.",
-                *(_step(order) for order in ("figo", "ifog", "gfio", "igfo", "oifg", "fiog")),
+                "You return the probabilities. Asked for is the class that has the largest.",
+                lambda logits: _probabilities(logits).mean(axis=0),
             ),
             usual(
-                "The candidate must lie between -1 and 1: it goes through tanh.",
-                _step(candidate=_identity),
-                _step(candidate=_sigmoid),
-            ),
-            usual(
-                "The gates must lie between 0 and 1: each goes through the sigmoid.",
-                _step(gate=_identity),
-                _step(gate=np.tanh),
-            ),
-            usual(
-                "What is shown is the tanh of the cell, times the gate.",
-                _step(shown=_identity),
-                _step(shown=_sigmoid),
-            ),
-            usual("You show the old cell. The new one is shown.", _shows_the_old),
-            usual(
-                "You let in one minus what is kept. That is another kind of cell; here both gates "
-                "are free.",
-                _complementary,
-            ),
-            usual(
-                "The two results are the wrong way round.",
-                lambda sums, cell: _lstm_step(sums, cell)[::-1],
+                "You listen to one member only.",
+                lambda logits: logits[0].argmax(axis=1),
             ),
         ),
     ),
     Exercise(
         "ch08",
-        "count_transformer",
-        _count_transformer,
-        cases=_transformer_cases,
+        "five_patients",
+        frozenset({"A4", "B2", "C5", "D1", "E3"}),
+        hint="Go through the charts from left to right, and ask which faults each could show.",
         mistakes=(
             usual(
-                "The positions are missing: one row of numbers for each patch of the image.",
-                lambda patch, width, depth: _count(patch, width, depth, positions=False),
+                "You have too small and too large weights the wrong way round: large weights make "
+                "a network sure of something before it has seen anything.",
+                frozenset({"A4", "B1", "C5", "D2", "E3"}),
             ),
             usual(
-                "The biases are missing. Every linear layer has one number more for each output.",
-                lambda patch, width, depth: _count(patch, width, depth, biases=False),
+                "Weak gradients and dead units are confused. Dead units show in the fourth chart, "
+                "a factor lost at every layer in the third.",
+                frozenset({"A4", "B2", "C5", "D3", "E1"}),
             ),
             usual(
-                "A block has two layer norms, and each learns a factor and a shift for every "
-                "number of a token.",
-                lambda patch, width, depth: _count(patch, width, depth, norms=1),
-                lambda patch, width, depth: _count(patch, width, depth, norms=0),
+                "A network that has shuffled labels can still learn one batch by heart; one with a "
+                "softmax before its loss cannot get below 1.46.",
+                frozenset({"A5", "B2", "C4", "D1", "E3"}),
             ),
-            usual(
-                "There is a layer norm after the last block as well.",
-                lambda patch, width, depth: _count(patch, width, depth, last_norm=False),
-            ),
-            usual(
-                "Queries, keys and values are three products, and a fourth mixes the heads' "
-                "results.",
-                lambda patch, width, depth: _count(patch, width, depth, projections=3),
-            ),
-            usual(
-                "The last layer is missing, which makes ten logits of a token.",
-                lambda patch, width, depth: _count(patch, width, depth, classes=0),
-            ),
-            usual(
-                "You count one block. There are several.",
-                lambda patch, width, depth: _count(patch, width, 1),
-            ),
-        ),
-    ),
-    Exercise(
-        "ch08",
-        "scores_of_pixels",
-        784**2,
-        hint="Every token scores every token, itself included.",
-        mistakes=(
-            usual("That is the number of tokens. Each of them scores all of them.", 784),
-            usual(
-                "A token scores itself too, and what it asks of another is not what that one asks "
-                "of it: nothing may be left out.",
-                784 * 783,
-                784 * 783 // 2,
-                784 * 785 // 2,
-            ),
-            usual("That is the number for the patches of this chapter.", 256, 16, 49**2),
         ),
     ),
 )

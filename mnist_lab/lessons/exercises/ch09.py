@@ -1,4 +1,4 @@
-"""The exercises of chapter 9: a new head, rates by stage, L2-SP, an honest choice, labels saved."""
+"""The exercises of chapter 9: patches, attention, a step of an LSTM, sizes of a transformer."""
 
 from __future__ import annotations
 
@@ -15,195 +15,315 @@ Array = NDArray[Any]
 # --- Cases ---------------------------------------------------------------------------------------
 
 
-def _rate_cases(_: np.random.Generator) -> list[Case]:
-    return [(0.01, 0.4, 4), (1.0, 0.5, 3), (0.003, 1.0, 5), (0.1, 0.9, 1)]  # rate, decay, stages
+def _image_cases(generator: np.random.Generator) -> list[Case]:
+    sizes = [((2, 4, 4), 2), ((3, 6, 6), 3), ((1, 4, 8), 2), ((2, 6, 4), 1), ((2, 5, 5), 5)]
+    return [(generator.normal(size=size), patch) for size, patch in sizes]
 
 
-def _pull_cases(generator: np.random.Generator) -> list[Case]:
-    shapes = [(3,), (2, 4), (5, 1, 3, 3)]
+def _attention_cases(generator: np.random.Generator) -> list[Case]:
+    # tokens that ask, tokens that are asked, numbers in a key, numbers in a value
+    sizes = [(3, 3, 4, 4), (2, 5, 4, 3), (1, 4, 9, 2), (4, 2, 2, 6)]
     cases: list[Case] = [
-        (generator.normal(size=shape), generator.normal(size=shape), strength)
-        for shape, strength in zip(shapes, (0.01, 0.5, 2.0), strict=True)
+        tuple(generator.normal(size=size) for size in ((asking, d), (asked, d), (asked, numbers)))
+        for asking, asked, d, numbers in sizes
     ]
-    return [*cases, (np.ones(4), np.ones(4), 1.0)]  # at the start nothing pulls
+    queries, keys, values = cases[0]
+    return [*cases, (60 * queries, 60 * keys, values)]  # exponentials of thousands overflow
 
 
-def _search_cases(generator: np.random.Generator) -> list[Case]:
-    # Accuracies (rates, draws): those to choose on, those to report.
-    sizes = [(3, 2, 4), (6, 3, 10), (4, 5, 2)]
+def _gate_cases(generator: np.random.Generator) -> list[Case]:
+    sizes = [(1, 1), (2, 3), (4, 2)]  # n, width
     return [
-        (generator.uniform(0.5, 1, (rates, first)), generator.uniform(0.5, 1, (rates, second)))
-        for rates, first, second in sizes
+        (2 * generator.normal(size=(n, 4 * width)), generator.normal(size=(n, width)))
+        for n, width in sizes
     ]
 
 
-def _saved_cases(_: np.random.Generator) -> list[Case]:
-    counts = np.array([1, 10, 100, 1_000])
-    return [
-        (counts, np.array([0.5, 0.7, 0.9, 0.96]), 0.8),
-        (counts, np.array([0.6, 0.75, 0.8, 0.98]), 0.89),
-        (np.array([2, 5, 30, 300]), np.array([0.4, 0.5, 0.85, 0.95]), 0.6),
-        (counts, np.array([0.5, 0.7, 0.9, 0.96]), 0.7),
-    ]
+def _transformer_cases(_: np.random.Generator) -> list[Case]:
+    return [(7, 64, 4), (4, 64, 4), (14, 8, 1), (2, 32, 3), (28, 16, 2)]  # patch, width, depth
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
-def _stage_rates(rate: float, decay: float, stages: int) -> Array:
-    result: Array = rate * decay ** np.arange(stages)[::-1]
-    return result
+def _patchify(images: Array, patch: int) -> Array:
+    n, height, width = images.shape
+    squares = images.reshape(n, height // patch, patch, width // patch, patch)
+    return squares.transpose(0, 1, 3, 2, 4).reshape(n, -1, patch * patch)
 
 
-def _pull_gradient(weights: Array, start: Array, strength: float) -> Array:
-    return strength * (weights - start)
+def _reshape_alone(images: Array, patch: int) -> Array:
+    return images.reshape(len(images), -1, patch * patch)
 
 
-def _honest_accuracy(search: Array, report: Array) -> float:
-    return float(report[search.mean(axis=1).argmax()].mean())
+def _columns_first(images: Array, patch: int) -> Array:
+    n, height, width = images.shape
+    squares = images.reshape(n, height // patch, patch, width // patch, patch)
+    return squares.transpose(0, 3, 1, 2, 4).reshape(n, -1, patch * patch)
 
 
-def _labels_needed(counts: Array, accuracies: Array, target: float) -> float:
-    return float(np.exp(np.interp(target, accuracies, np.log(counts))))
+def _turned_inside(images: Array, patch: int) -> Array:
+    n, height, width = images.shape
+    squares = images.reshape(n, height // patch, patch, width // patch, patch)
+    return squares.transpose(0, 1, 3, 4, 2).reshape(n, -1, patch * patch)
+
+
+def _softmax(scores: Array, axis: int = 1) -> Array:
+    powers = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    return powers / powers.sum(axis=axis, keepdims=True)
+
+
+def _attention(queries: Array, keys: Array, values: Array) -> Array:
+    weights = _softmax(queries @ keys.T / np.sqrt(queries.shape[1]))
+    return weights @ values
+
+
+def _overflowing(queries: Array, keys: Array, values: Array) -> Array:
+    powers = np.exp(queries @ keys.T / np.sqrt(queries.shape[1]))
+    return powers / powers.sum(axis=1, keepdims=True) @ values
+
+
+def _unnormalised(queries: Array, keys: Array, values: Array) -> Array:
+    return queries @ keys.T / np.sqrt(queries.shape[1]) @ values
+
+
+def _scaled_by(factor: Any, axis: int = 1) -> Any:
+    def attention(queries: Array, keys: Array, values: Array) -> Array:
+        scores = queries @ keys.T * factor(queries, keys, values)
+        return _softmax(scores, axis) @ values
+
+    return attention
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def _lstm_step(sums: Array, cell: Array) -> tuple[Array, Array]:
+    enter, forget, candidate, show = np.split(sums, 4, axis=1)
+    cell = _sigmoid(forget) * cell + _sigmoid(enter) * np.tanh(candidate)
+    return _sigmoid(show) * np.tanh(cell), cell
+
+
+def _step(order: str = "ifgo", **changes: Any) -> Any:
+    """Return a step in which the quarters have another order, or some function is another."""
+    use: dict[str, Any] = {"gate": _sigmoid, "candidate": np.tanh, "shown": np.tanh} | changes
+
+    def step(sums: Array, cell: Array) -> tuple[Array, Array]:
+        parts = dict(zip(order, np.split(sums, 4, axis=1), strict=True))
+        new = use["gate"](parts["f"]) * cell + use["gate"](parts["i"]) * use["candidate"](
+            parts["g"]
+        )
+        return use["gate"](parts["o"]) * use["shown"](new), new
+
+    return step
+
+
+def _shows_the_old(sums: Array, cell: Array) -> tuple[Array, Array]:
+    _, new = _lstm_step(sums, cell)
+    return _sigmoid(np.split(sums, 4, axis=1)[3]) * np.tanh(cell), new
+
+
+def _complementary(sums: Array, cell: Array) -> tuple[Array, Array]:
+    _, forget, candidate, show = np.split(sums, 4, axis=1)
+    new = _sigmoid(forget) * cell + (1 - _sigmoid(forget)) * np.tanh(candidate)
+    return _sigmoid(show) * np.tanh(new), new
+
+
+def _identity(x: Array) -> Array:
+    return x
+
+
+def _count_transformer(patch: int, width: int, depth: int) -> int:
+    return _count(patch, width, depth)
+
+
+def _count(
+    patch: int,
+    width: int,
+    depth: int,
+    *,
+    positions: bool = True,
+    biases: bool = True,
+    norms: int = 2,
+    last_norm: bool = True,
+    projections: int = 4,
+    classes: int = 10,
+) -> int:
+    bias = 1 if biases else 0
+    count = (28 // patch) ** 2
+    block = projections * (width * width + bias * width) + 2 * norms * width
+    block += width * 2 * width + bias * 2 * width + 2 * width * width + bias * width
+    embedding = patch * patch * width + bias * width + (count * width if positions else 0)
+    return embedding + depth * block + 2 * width * last_norm + width * classes + bias * classes
 
 
 EXERCISES = (
     Exercise(
         "ch09",
-        "head_parameters",
-        64 * 3 * 3 * 5 + 5,
-        hint="A linear layer has a weight for each pair of input and output, and a bias for each "
-        "output.",
+        "cut_patches",
+        _patchify,
+        cases=_image_cases,
         mistakes=(
-            usual("The biases are missing: one for each class.", 64 * 3 * 3 * 5),
-            usual("That is a head for ten classes. There are five.", 64 * 3 * 3 * 10 + 10, 5_760),
             usual(
-                "The maps have 3 by 3 places, and all of them are inputs of the head.",
-                64 * 5 + 5,
-                64 * 5,
+                "You only reshape. The numbers of a square do not lie beside each other in memory: "
+                "what you have are pieces of rows.",
+                _reshape_alone,
+            ),
+            usual(
+                "The patches come column by column. Rows of patches are due, as one reads.",
+                _columns_first,
+            ),
+            usual(
+                "Each patch is turned over its diagonal: inside it, the row comes before the "
+                "column.",
+                _turned_inside,
+            ),
+            usual(
+                "These are squares still. One row of numbers is due for each patch.",
+                lambda images, patch: _patchify(images, patch).reshape(
+                    len(images), -1, patch, patch
+                ),
             ),
         ),
     ),
     Exercise(
         "ch09",
-        "stage_rates",
-        _stage_rates,
-        cases=_rate_cases,
+        "attention",
+        _attention,
+        cases=_attention_cases,
         mistakes=(
             usual(
-                "The rates are the wrong way round: the head, which comes last, learns fastest.",
-                lambda rate, decay, stages: _stage_rates(rate, decay, stages)[::-1],
+                "The scores are not scaled. Divide them by the square root of how many numbers a "
+                "query has.",
+                _scaled_by(lambda q, k, v: 1.0),
             ),
             usual(
-                "The head learns at the full rate. The stage before it is the first to be slowed.",
-                lambda rate, decay, stages: decay * _stage_rates(rate, decay, stages),
+                "You divide the scores by the number itself. Their variance grows like it, so "
+                "their deviation grows like its square root.",
+                _scaled_by(lambda q, k, v: 1 / q.shape[1]),
             ),
             usual(
-                "The factor is applied again from stage to stage: its powers are due, not its "
-                "multiples.",
-                lambda rate, decay, stages: np.concatenate(
-                    [rate * decay / np.arange(stages - 1, 0, -1), [rate]]
-                ),
-                lambda rate, decay, stages: np.concatenate(
-                    [np.full(stages - 1, rate * decay), [rate]]
-                ),
+                "You take the size from the wrong place. What counts is how many numbers stand in "
+                "a query, not how many tokens there are or how long a value is.",
+                _scaled_by(lambda q, k, v: len(k) ** -0.5),
+                _scaled_by(lambda q, k, v: len(q) ** -0.5),
+                _scaled_by(lambda q, k, v: v.shape[1] ** -0.5),
             ),
             usual(
-                "All stages get the same rate. Each is to learn more slowly than the next.",
-                lambda rate, decay, stages: np.full(stages, rate),
+                "You multiply by the square root instead of dividing by it.",
+                _scaled_by(lambda q, k, v: q.shape[1] ** 0.5),
+            ),
+            usual(
+                "The softmax runs along the wrong axis. For each query, the weights of all keys "
+                "must sum to 1.",
+                _scaled_by(lambda q, k, v: q.shape[1] ** -0.5, axis=0),
+            ),
+            usual(
+                "There is no softmax: the scores themselves weigh the values. They may be negative "
+                "and sum to anything.",
+                _unnormalised,
+            ),
+            usual(
+                "It is right while scores are small, but the exponential of a large one leaves "
+                "the range of floats. Subtract the largest score of each row first.",
+                _overflowing,
             ),
         ),
     ),
     Exercise(
         "ch09",
-        "pull_gradient",
-        _pull_gradient,
-        cases=_pull_cases,
+        "lstm_step",
+        _lstm_step,
+        cases=_gate_cases,
+        returns=("hidden", "cell"),
         mistakes=(
             usual(
-                "This pulls towards zero, which is ordinary weight decay. Pull towards the start.",
-                lambda weights, start, strength: strength * weights,
+                "The quarters are in another order. In PyTorch's they are: enter, forget, "
+                "candidate, show.",
+                *(_step(order) for order in ("figo", "ifog", "gfio", "igfo", "oifg", "fiog")),
             ),
             usual(
-                "It is twice as large as it should be: the half in front of the square is there "
-                "to cancel the 2.",
-                lambda weights, start, strength: 2 * strength * (weights - start),
+                "The candidate must lie between -1 and 1: it goes through tanh.",
+                _step(candidate=_identity),
+                _step(candidate=_sigmoid),
             ),
             usual(
-                "The sign is wrong. A step goes against the gradient, so the gradient points away "
-                "from the start.",
-                lambda weights, start, strength: strength * (start - weights),
+                "The gates must lie between 0 and 1: each goes through the sigmoid.",
+                _step(gate=_identity),
+                _step(gate=np.tanh),
             ),
             usual(
-                "The penalty is a sum over the weights, not a mean.",
-                lambda weights, start, strength: strength * (weights - start) / weights.size,
+                "What is shown is the tanh of the cell, times the gate.",
+                _step(shown=_identity),
+                _step(shown=_sigmoid),
+            ),
+            usual("You show the old cell. The new one is shown.", _shows_the_old),
+            usual(
+                "You let in one minus what is kept. That is another kind of cell; here both gates "
+                "are free.",
+                _complementary,
             ),
             usual(
-                "That is the penalty itself, a single number. Its derivative is asked for.",
-                lambda weights, start, strength: strength / 2 * ((weights - start) ** 2).sum(),
+                "The two results are the wrong way round.",
+                lambda sums, cell: _lstm_step(sums, cell)[::-1],
             ),
         ),
     ),
     Exercise(
         "ch09",
-        "honest_accuracy",
-        _honest_accuracy,
-        cases=_search_cases,
+        "count_transformer",
+        _count_transformer,
+        cases=_transformer_cases,
         mistakes=(
             usual(
-                "You choose the rate on the draws that you report. Luck that helps the choice "
-                "then helps the result.",
-                lambda search, report: float(report.mean(axis=1).max()),
+                "The positions are missing: one row of numbers for each patch of the image.",
+                lambda patch, width, depth: _count(patch, width, depth, positions=False),
             ),
             usual(
-                "You report the accuracy on the draws that the rate was chosen on. The best of "
-                "several is better than it will be again.",
-                lambda search, report: float(search.mean(axis=1).max()),
+                "The biases are missing. Every linear layer has one number more for each output.",
+                lambda patch, width, depth: _count(patch, width, depth, biases=False),
             ),
             usual(
-                "You choose another rate for each draw. One rate is to be chosen, and kept.",
-                lambda search, report: float(report.max(axis=0).mean()),
+                "A block has two layer norms, and each learns a factor and a shift for every "
+                "number of a token.",
+                lambda patch, width, depth: _count(patch, width, depth, norms=1),
+                lambda patch, width, depth: _count(patch, width, depth, norms=0),
             ),
             usual(
-                "You choose by the single best draw. That is luck; take the mean of each rate.",
-                lambda search, report: float(report[search.max(axis=1).argmax()].mean()),
+                "There is a layer norm after the last block as well.",
+                lambda patch, width, depth: _count(patch, width, depth, last_norm=False),
             ),
             usual(
-                "You report the best draw. Report their mean.",
-                lambda search, report: float(report[search.mean(axis=1).argmax()].max()),
+                "Queries, keys and values are three products, and a fourth mixes the heads' "
+                "results.",
+                lambda patch, width, depth: _count(patch, width, depth, projections=3),
+            ),
+            usual(
+                "The last layer is missing, which makes ten logits of a token.",
+                lambda patch, width, depth: _count(patch, width, depth, classes=0),
+            ),
+            usual(
+                "You count one block. There are several.",
+                lambda patch, width, depth: _count(patch, width, 1),
             ),
         ),
     ),
     Exercise(
         "ch09",
-        "labels_needed",
-        _labels_needed,
-        cases=_saved_cases,
-        tolerance=1e-6,
+        "scores_of_pixels",
+        784**2,
+        hint="Every token scores every token, itself included.",
         mistakes=(
+            usual("That is the number of tokens. Each of them scores all of them.", 784),
             usual(
-                "You draw the straight line over the numbers of labels. Draw it over their "
-                "logarithms, as the figure does.",
-                lambda counts, accuracies, target: float(np.interp(target, accuracies, counts)),
+                "A token scores itself too, and what it asks of another is not what that one asks "
+                "of it: nothing may be left out.",
+                784 * 783,
+                784 * 783 // 2,
+                784 * 785 // 2,
             ),
-            usual(
-                "That is the logarithm of the number. Undo it at the end.",
-                lambda counts, accuracies, target: float(
-                    np.interp(target, accuracies, np.log(counts))
-                ),
-                lambda counts, accuracies, target: float(
-                    np.interp(target, accuracies, np.log10(counts))
-                ),
-            ),
-            usual(
-                "You take the first measured number that is enough. The line between two measured "
-                "points crosses the target earlier.",
-                lambda counts, accuracies, target: float(counts[(accuracies >= target).argmax()]),
-            ),
-            usual(
-                "You take the last measured number that is not enough. Go on along the line.",
-                lambda counts, accuracies, target: float(counts[(accuracies <= target).sum() - 1]),
-            ),
+            usual("That is the number for the patches of this chapter.", 256, 16, 49**2),
         ),
     ),
 )

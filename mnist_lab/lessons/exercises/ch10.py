@@ -1,4 +1,4 @@
-"""The exercises of chapter 10: pixels for a backbone, low rank, rates, running averages."""
+"""The exercises of chapter 10: new heads, rates by stage, L2-SP, an honest choice, labels saved."""
 
 from __future__ import annotations
 
@@ -15,325 +15,193 @@ Array = NDArray[Any]
 # --- Cases ---------------------------------------------------------------------------------------
 
 
-def _image_cases(generator: np.random.Generator) -> list[Case]:
-    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    other = np.array([0.1, 0.5, 0.9]), np.array([1.0, 0.5, 2.0])
+def _rate_cases(_: np.random.Generator) -> list[Case]:
+    return [(0.01, 0.4, 4), (1.0, 0.5, 3), (0.003, 1.0, 5), (0.1, 0.9, 1)]  # rate, decay, stages
+
+
+def _pull_cases(generator: np.random.Generator) -> list[Case]:
+    shapes = [(3,), (2, 4), (5, 1, 3, 3)]
+    cases: list[Case] = [
+        (generator.normal(size=shape), generator.normal(size=shape), strength)
+        for shape, strength in zip(shapes, (0.01, 0.5, 2.0), strict=True)
+    ]
+    return [*cases, (np.ones(4), np.ones(4), 1.0)]  # at the start nothing pulls
+
+
+def _search_cases(generator: np.random.Generator) -> list[Case]:
+    # Accuracies (rates, draws): those to choose on, those to report.
+    sizes = [(3, 2, 4), (6, 3, 10), (4, 5, 2)]
     return [
-        (generator.normal(size=(n, 1, side, side + 1)), *colours)
-        for n, side, colours in ((2, 4, (mean, deviation)), (3, 3, other), (1, 2, other))
+        (generator.uniform(0.5, 1, (rates, first)), generator.uniform(0.5, 1, (rates, second)))
+        for rates, first, second in sizes
     ]
 
 
-def _layer_cases(generator: np.random.Generator) -> list[Case]:
-    # images, outputs, inputs, rank, alpha
-    sizes = [(3, 5, 4, 2, 2.0), (1, 4, 6, 1, 3.0), (4, 3, 3, 3, 1.0), (2, 6, 2, 2, 8.0)]
+def _saved_cases(_: np.random.Generator) -> list[Case]:
+    counts = np.array([1, 10, 100, 1_000])
     return [
-        (
-            generator.normal(size=(n, inputs)),
-            generator.normal(size=(outputs, inputs)),
-            generator.normal(size=(rank, inputs)),
-            generator.normal(size=(outputs, rank)),
-            alpha,
-        )
-        for n, outputs, inputs, rank, alpha in sizes
-    ]
-
-
-def _count_cases(_: np.random.Generator) -> list[Case]:
-    # outputs, inputs, kernel, rank
-    return [(64, 32, 1, 4), (10, 20, 3, 2), (96, 24, 5, 1), (7, 3, 3, 3)]
-
-
-def _matrix_cases(generator: np.random.Generator) -> list[Case]:
-    sizes = [(5, 4, 2), (3, 6, 1), (4, 4, 4), (6, 5, 3)]  # rows, columns, rank
-    return [(generator.normal(size=(rows, columns)), rank) for rows, columns, rank in sizes]
-
-
-def _kernel_cases(generator: np.random.Generator) -> list[Case]:
-    # outputs, inputs, kernel, rank, alpha
-    sizes = [(5, 4, 3, 2, 3.0), (3, 3, 1, 1, 2.0), (2, 6, 3, 2, 1.0), (4, 1, 5, 3, 9.0)]
-    return [
-        (
-            generator.normal(size=(outputs, inputs, kernel, kernel)),
-            generator.normal(size=(rank, inputs * kernel**2)),
-            generator.normal(size=(outputs, rank)),
-            alpha,
-        )
-        for outputs, inputs, kernel, rank, alpha in sizes
+        (counts, np.array([0.5, 0.7, 0.9, 0.96]), 0.8),
+        (counts, np.array([0.6, 0.75, 0.8, 0.98]), 0.89),
+        (np.array([2, 5, 30, 300]), np.array([0.4, 0.5, 0.85, 0.95]), 0.6),
+        (counts, np.array([0.5, 0.7, 0.9, 0.96]), 0.7),
     ]
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
-_MEAN, _DEVIATION = 0.1307, 0.3081  # of MNIST
+
+def _stage_rates(rate: float, decay: float, stages: int) -> Array:
+    return rate * decay ** np.arange(stages)[::-1]
 
 
-def _to_backbone(images: Array, mean: Array, deviation: Array) -> Array:
-    return _prepared(images, mean, deviation)
+def _pull_gradient(weights: Array, start: Array, strength: float) -> Array:
+    return strength * (weights - start)
 
 
-def _prepared(
-    images: Array,
-    mean: Array,
-    deviation: Array,
-    *,
-    undo: bool = True,
-    invert: bool = True,
-    early: bool = False,
-) -> Array:
-    """Do the steps, or leave some out; `early`: invert before the normalisation is undone."""
-    pixels = 1 - images if early else images
-    if undo:
-        pixels = pixels * _DEVIATION + _MEAN
-    if invert and not early:
-        pixels = 1 - pixels
-    coloured = np.repeat(pixels, 3, axis=1)
-    result: Array = (coloured - mean.reshape(3, 1, 1)) / deviation.reshape(3, 1, 1)
-    return result
+def _honest_accuracy(search: Array, report: Array) -> float:
+    return float(report[search.mean(axis=1).argmax()].mean())
 
 
-def _left_out(**changes: bool) -> Any:
-    def prepare(images: Array, mean: Array, deviation: Array) -> Array:
-        return _prepared(images, mean, deviation, **changes)
+def _labels_needed(counts: Array, accuracies: Array, target: float) -> float:
+    return float(np.exp(np.interp(target, accuracies, np.log(counts))))
 
-    return prepare
-
-
-def _multiplied(images: Array, mean: Array, deviation: Array) -> Array:
-    coloured = np.repeat(1 - (images * _DEVIATION + _MEAN), 3, axis=1)
-    result: Array = (coloured - mean.reshape(3, 1, 1)) * deviation.reshape(3, 1, 1)
-    return result
-
-
-def _lora_forward(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return _forward(x, weight, a, b, alpha / len(a))
-
-
-def _forward(x: Array, weight: Array, a: Array, b: Array, scale: float) -> Array:
-    result: Array = x @ weight.T + scale * (x @ a.T) @ b.T
-    return result
-
-
-def _scaled(scale: Any) -> Any:
-    def forward(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
-        return _forward(x, weight, a, b, scale(a, alpha))
-
-    return forward
-
-
-def _change_alone(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return _forward(x, 0 * weight, a, b, alpha / len(a))
-
-
-def _all_scaled(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return alpha / len(a) * _forward(x, weight, a, b, 1.0)
-
-
-def _count_lora(outputs: int, inputs: int, kernel: int, rank: int) -> int:
-    return rank * (outputs + inputs * kernel**2)
-
-
-def _closest(matrix: Array, rank: int) -> Array:
-    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
-    result: Array = left[:, :rank] * sizes[:rank] @ right[:rank]
-    return result
-
-
-def _smallest_kept(matrix: Array, rank: int) -> Array:
-    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
-    result: Array = left[:, -rank:] * sizes[-rank:] @ right[-rank:]
-    return result
-
-
-def _without_sizes(matrix: Array, rank: int) -> Array:
-    left, _, right = np.linalg.svd(matrix, full_matrices=False)
-    result: Array = left[:, :rank] @ right[:rank]
-    return result
-
-
-def _one_too_many(matrix: Array, rank: int) -> Array:
-    return _closest(matrix, rank + 1)
-
-
-def _only_that_one(matrix: Array, rank: int) -> Array:
-    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
-    result: Array = left[:, rank - 1 : rank] * sizes[rank - 1] @ right[rank - 1 : rank]
-    return result
-
-
-def _merge_weight(weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return _merged(weight, a, b, alpha / len(a))
-
-
-def _merged(weight: Array, a: Array, b: Array, scale: float, order: str = "oihw") -> Array:
-    """Add the change; `order` says how its columns are laid out, rightly or not."""
-    outputs, inputs, height, width = weight.shape
-    change = b @ a
-    if order == "ohwi":
-        change = change.reshape(outputs, height, width, inputs).transpose(0, 3, 1, 2)
-    elif order == "oiwh":
-        change = change.reshape(outputs, inputs, width, height).transpose(0, 1, 3, 2)
-    result: Array = weight + scale * change.reshape(weight.shape)
-    return result
-
-
-def _merged_as(scale: Any, order: str = "oihw") -> Any:
-    def merge(weight: Array, a: Array, b: Array, alpha: float) -> Array:
-        return _merged(weight, a, b, scale(a, alpha), order)
-
-    return merge
-
-
-def _divide(a: Array, alpha: float) -> float:
-    return alpha / len(a)
-
-
-def _kernel_change_alone(weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return _merge_weight(0 * weight, a, b, alpha)
-
-
-_LEFT = 0.99**50
 
 EXERCISES = (
     Exercise(
         "ch10",
-        "to_backbone",
-        _to_backbone,
-        cases=_image_cases,
+        "head_parameters",
+        64 * 3 * 3 * 5 + 5,
+        hint="A linear layer has a weight for each pair of input and output, and a bias for each "
+        "output.",
         mistakes=(
+            usual("The biases are missing: one for each class.", 64 * 3 * 3 * 5),
+            usual("That is a head for ten classes. There are five.", 64 * 3 * 3 * 10 + 10, 5_760),
             usual(
-                "The images still have MNIST's normalisation. The backbone's mean and deviation "
-                "are those of pixels from 0 to 1, so undo the old one first.",
-                _left_out(undo=False),
-            ),
-            usual(
-                "The ink is still light on dark. Photographs of paper are the other way round.",
-                _left_out(invert=False),
-            ),
-            usual(
-                "You invert before you undo the normalisation, where white is not yet 1.",
-                _left_out(early=True),
-            ),
-            usual("To normalise is to divide by the deviation; you multiply by it.", _multiplied),
-        ),
-    ),
-    Exercise(
-        "ch10",
-        "count_lora",
-        _count_lora,
-        cases=_count_cases,
-        mistakes=(
-            usual(
-                "You count the whole weight. LoRA learns only its two factors.",
-                lambda outputs, inputs, kernel, rank: outputs * inputs * kernel**2,
-                lambda outputs, inputs, kernel, rank: rank * outputs * inputs * kernel**2,
-            ),
-            usual(
-                "A row of the matrix has one entry for each input channel and place of the kernel: "
-                "the kernel's side goes in twice.",
-                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs),
-                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs * kernel),
-            ),
-            usual(
-                "Only A has columns for the places of the kernel. B has a row for each output and "
-                "a column for each rank.",
-                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs) * kernel**2,
-            ),
-            usual(
-                "That is one of the two factors. Both learn.",
-                lambda outputs, inputs, kernel, rank: rank * inputs * kernel**2,
-                lambda outputs, inputs, kernel, rank: rank * outputs,
+                "The maps have 3 by 3 places, and all of them are inputs of the head.",
+                64 * 5 + 5,
+                64 * 5,
             ),
         ),
     ),
     Exercise(
         "ch10",
-        "lora_forward",
-        _lora_forward,
-        cases=_layer_cases,
+        "stage_rates",
+        _stage_rates,
+        cases=_rate_cases,
         mistakes=(
             usual(
-                "The scale is alpha divided by the rank; you use alpha.",
-                _scaled(lambda a, alpha: alpha),
-            ),
-            usual("The scale is missing: alpha divided by the rank.", _scaled(lambda a, _: 1.0)),
-            usual(
-                "The scale is upside down: alpha divided by the rank.",
-                _scaled(lambda a, alpha: len(a) / alpha),
+                "The rates are the wrong way round: the head, which comes last, learns fastest.",
+                lambda rate, decay, stages: _stage_rates(rate, decay, stages)[::-1],
             ),
             usual(
-                "The rank is how many rows A has, not how many columns.",
-                _scaled(lambda a, alpha: alpha / a.shape[1]),
-            ),
-            usual("You return the change alone. The frozen layer answers too.", _change_alone),
-            usual("The scale belongs to the change alone, not to the frozen layer.", _all_scaled),
-        ),
-    ),
-    Exercise(
-        "ch10",
-        "closest_of_rank",
-        _closest,
-        cases=_matrix_cases,
-        mistakes=(
-            usual(
-                "You keep the smallest singular values. The largest hold most of the matrix.",
-                _smallest_kept,
+                "The head learns at the full rate. The stage before it is the first to be slowed.",
+                lambda rate, decay, stages: decay * _stage_rates(rate, decay, stages),
             ),
             usual(
-                "The singular values are missing: each pair of vectors has a size.", _without_sizes
-            ),
-            usual("That has one rank more than is asked for.", _one_too_many),
-            usual("You keep one pair of vectors. Keep all up to the rank.", _only_that_one),
-        ),
-    ),
-    Exercise(
-        "ch10",
-        "merge_weight",
-        _merge_weight,
-        cases=_kernel_cases,
-        mistakes=(
-            usual(
-                "The scale is alpha divided by the rank; you use alpha.",
-                _merged_as(lambda a, alpha: alpha),
+                "The factor is applied again from stage to stage: its powers are due, not its "
+                "multiples.",
+                lambda rate, decay, stages: np.concatenate(
+                    [rate * decay / np.arange(stages - 1, 0, -1), [rate]]
+                ),
+                lambda rate, decay, stages: np.concatenate(
+                    [np.full(stages - 1, rate * decay), [rate]]
+                ),
             ),
             usual(
-                "The scale is missing: alpha divided by the rank.",
-                _merged_as(lambda a, alpha: 1.0),
-            ),
-            usual(
-                "The places of the kernel are mixed with the input channels. Reshape the change "
-                "straight into the weight's shape; nothing has to be turned.",
-                _merged_as(_divide, "ohwi"),
-                _merged_as(_divide, "oiwh"),
-            ),
-            usual(
-                "You return the change alone. It is to be added to the weight.",
-                _kernel_change_alone,
-            ),
-            usual(
-                "You take the change out. Merging adds it.",
-                _merged_as(lambda a, alpha: -alpha / len(a)),
+                "All stages get the same rate. Each is to learn more slowly than the next.",
+                lambda rate, decay, stages: np.full(stages, rate),
             ),
         ),
     ),
     Exercise(
         "ch10",
-        "left_of_the_old",
-        _LEFT,
-        tolerance=1e-4,
-        hint="After one step 99 % is left, and of that 99 % after the next.",
+        "pull_gradient",
+        _pull_gradient,
+        cases=_pull_cases,
         mistakes=(
             usual(
-                "The share falls by a hundredth of what is left, not of what was there at first.",
-                0.5,
+                "This pulls towards zero, which is ordinary weight decay. Pull towards the start.",
+                lambda weights, start, strength: strength * weights,
             ),
             usual(
-                "That is the share that is new. What is asked for is what is left of the old.",
-                1 - _LEFT,
+                "It is twice as large as it should be: the half in front of the square is there "
+                "to cancel the 2.",
+                lambda weights, start, strength: 2 * strength * (weights - start),
             ),
             usual(
-                "You took the momentum for the share that stays. It is the share that is new.",
-                0.01**50,
+                "The sign is wrong. A step goes against the gradient, so the gradient points away "
+                "from the start.",
+                lambda weights, start, strength: strength * (start - weights),
+            ),
+            usual(
+                "The penalty is a sum over the weights, not a mean.",
+                lambda weights, start, strength: strength * (weights - start) / weights.size,
+            ),
+            usual(
+                "That is the penalty itself, a single number. Its derivative is asked for.",
+                lambda weights, start, strength: strength / 2 * ((weights - start) ** 2).sum(),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch10",
+        "honest_accuracy",
+        _honest_accuracy,
+        cases=_search_cases,
+        mistakes=(
+            usual(
+                "You choose the rate on the draws that you report. Luck that helps the choice "
+                "then helps the result.",
+                lambda search, report: float(report.mean(axis=1).max()),
+            ),
+            usual(
+                "You report the accuracy on the draws that the rate was chosen on. The best of "
+                "several is better than it will be again.",
+                lambda search, report: float(search.mean(axis=1).max()),
+            ),
+            usual(
+                "You choose another rate for each draw. One rate is to be chosen, and kept.",
+                lambda search, report: float(report.max(axis=0).mean()),
+            ),
+            usual(
+                "You choose by the single best draw. That is luck; take the mean of each rate.",
+                lambda search, report: float(report[search.max(axis=1).argmax()].mean()),
+            ),
+            usual(
+                "You report the best draw. Report their mean.",
+                lambda search, report: float(report[search.mean(axis=1).argmax()].max()),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch10",
+        "labels_needed",
+        _labels_needed,
+        cases=_saved_cases,
+        tolerance=1e-6,
+        mistakes=(
+            usual(
+                "You draw the straight line over the numbers of labels. Draw it over their "
+                "logarithms, as the figure does.",
+                lambda counts, accuracies, target: float(np.interp(target, accuracies, counts)),
+            ),
+            usual(
+                "That is the logarithm of the number. Undo it at the end.",
+                lambda counts, accuracies, target: float(
+                    np.interp(target, accuracies, np.log(counts))
+                ),
+                lambda counts, accuracies, target: float(
+                    np.interp(target, accuracies, np.log10(counts))
+                ),
+            ),
+            usual(
+                "You take the first measured number that is enough. The line between two measured "
+                "points crosses the target earlier.",
+                lambda counts, accuracies, target: float(counts[(accuracies >= target).argmax()]),
+            ),
+            usual(
+                "You take the last measured number that is not enough. Go on along the line.",
+                lambda counts, accuracies, target: float(counts[(accuracies <= target).sum() - 1]),
             ),
         ),
     ),

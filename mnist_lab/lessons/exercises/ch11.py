@@ -1,8 +1,7 @@
-"""The exercises of chapter 11: masks, the loss on what is hidden, scaling laws, compute."""
+"""The exercises of chapter 11: pixels for a backbone, low rank, rates, running averages."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,288 +15,317 @@ Array = NDArray[Any]
 # --- Cases ---------------------------------------------------------------------------------------
 
 
-def _noise_cases(generator: np.random.Generator) -> list[Case]:
-    sizes = [((4, 16), 12), ((3, 9), 2), ((1, 5), 3), ((6, 4), 1), ((2, 49), 30)]
-    return [(generator.uniform(size=size), hidden) for size, hidden in sizes]
+def _image_cases(generator: np.random.Generator) -> list[Case]:
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    other = np.array([0.1, 0.5, 0.9]), np.array([1.0, 0.5, 2.0])
+    return [
+        (generator.normal(size=(n, 1, side, side + 1)), *colours)
+        for n, side, colours in ((2, 4, (mean, deviation)), (3, 3, other), (1, 2, other))
+    ]
 
 
-def _guess_cases(generator: np.random.Generator) -> list[Case]:
-    cases: list[Case] = []
-    for n, count, pixels, hidden in [(3, 16, 49, 12), (2, 4, 9, 1), (1, 6, 4, 3), (5, 9, 1, 7)]:
-        masks = np.array([generator.permutation(count) < hidden for _ in range(n)])
-        guesses, patches = generator.normal(size=(2, n, count, pixels))
-        cases.append((guesses, patches, masks))
-    return cases
-
-
-def _token_cases(generator: np.random.Generator) -> list[Case]:
-    cases: list[Case] = []
-    for n, count, seen, width in [(2, 6, 2, 3), (3, 16, 4, 2), (1, 5, 4, 1), (2, 9, 3, 4)]:
-        kept = np.array([generator.permutation(count)[:seen] for _ in range(n)])
-        cases.append(
-            (generator.normal(size=(n, seen, width)), kept, count, generator.normal(size=width))
+def _layer_cases(generator: np.random.Generator) -> list[Case]:
+    # images, outputs, inputs, rank, alpha
+    sizes = [(3, 5, 4, 2, 2.0), (1, 4, 6, 1, 3.0), (4, 3, 3, 3, 1.0), (2, 6, 2, 2, 8.0)]
+    return [
+        (
+            generator.normal(size=(n, inputs)),
+            generator.normal(size=(outputs, inputs)),
+            generator.normal(size=(rank, inputs)),
+            generator.normal(size=(outputs, rank)),
+            alpha,
         )
-    return cases
+        for n, outputs, inputs, rank, alpha in sizes
+    ]
 
 
-def _law_cases(generator: np.random.Generator) -> list[Case]:
-    cases: list[Case] = []
-    for factor, exponent, points in [(3.0, 0.5, 4), (0.7, 0.1, 6), (12.0, 0.34, 5)]:
-        sizes = 10.0 ** np.linspace(2, 6, points)
-        noise = np.exp(0.02 * generator.normal(size=points))
-        cases.append((sizes, factor * sizes**-exponent * noise))
-    return cases
+def _count_cases(_: np.random.Generator) -> list[Case]:
+    # outputs, inputs, kernel, rank
+    return [(64, 32, 1, 4), (10, 20, 3, 2), (96, 24, 5, 1), (7, 3, 3, 3)]
 
 
-def _budgets(_: np.random.Generator) -> list[Case]:
-    return [(6e20, 20.0), (5.88e23, 20.0), (1e18, 20.0), (3e22, 5.0), (1e21, 100.0)]
+def _matrix_cases(generator: np.random.Generator) -> list[Case]:
+    sizes = [(5, 4, 2), (3, 6, 1), (4, 4, 4), (6, 5, 3)]  # rows, columns, rank
+    return [(generator.normal(size=(rows, columns)), rank) for rows, columns, rank in sizes]
+
+
+def _kernel_cases(generator: np.random.Generator) -> list[Case]:
+    # outputs, inputs, kernel, rank, alpha
+    sizes = [(5, 4, 3, 2, 3.0), (3, 3, 1, 1, 2.0), (2, 6, 3, 2, 1.0), (4, 1, 5, 3, 9.0)]
+    return [
+        (
+            generator.normal(size=(outputs, inputs, kernel, kernel)),
+            generator.normal(size=(rank, inputs * kernel**2)),
+            generator.normal(size=(outputs, rank)),
+            alpha,
+        )
+        for outputs, inputs, kernel, rank, alpha in sizes
+    ]
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
-
-def _hide(noise: Array, hidden: int) -> Array:
-    ranks = noise.argsort(axis=1).argsort(axis=1)
-    mask: Array = ranks < hidden
-    return mask
+_MEAN, _DEVIATION = 0.1307, 0.3081  # of MNIST
 
 
-def _hide_largest(noise: Array, hidden: int) -> Array:
-    mask: Array = (-noise).argsort(axis=1).argsort(axis=1) < hidden
-    return mask
+def _to_backbone(images: Array, mean: Array, deviation: Array) -> Array:
+    return _prepared(images, mean, deviation)
 
 
-def _order_for_rank(noise: Array, hidden: int) -> Array:
-    mask: Array = noise.argsort(axis=1) < hidden
-    return mask
+def _prepared(
+    images: Array,
+    mean: Array,
+    deviation: Array,
+    *,
+    undo: bool = True,
+    invert: bool = True,
+    early: bool = False,
+) -> Array:
+    """Do the steps, or leave some out; `early`: invert before the normalisation is undone."""
+    pixels = 1 - images if early else images
+    if undo:
+        pixels = pixels * _DEVIATION + _MEAN
+    if invert and not early:
+        pixels = 1 - pixels
+    coloured = np.repeat(pixels, 3, axis=1)
+    return (coloured - mean.reshape(3, 1, 1)) / deviation.reshape(3, 1, 1)
 
 
-def _coin(noise: Array, hidden: int) -> Array:
-    mask: Array = noise < hidden / noise.shape[1]
-    return mask
+def _left_out(**changes: bool) -> Any:
+    def prepare(images: Array, mean: Array, deviation: Array) -> Array:
+        return _prepared(images, mean, deviation, **changes)
+
+    return prepare
 
 
-def _seen_for_hidden(noise: Array, hidden: int) -> Array:
-    return ~_hide(noise, hidden)
+def _multiplied(images: Array, mean: Array, deviation: Array) -> Array:
+    coloured = np.repeat(1 - (images * _DEVIATION + _MEAN), 3, axis=1)
+    return (coloured - mean.reshape(3, 1, 1)) * deviation.reshape(3, 1, 1)
 
 
-def _one_mask_for_all(noise: Array, hidden: int) -> Array:
-    return np.repeat(_hide(noise, hidden)[:1], len(noise), axis=0)
+def _lora_forward(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
+    return _forward(x, weight, a, b, alpha / len(a))
 
 
-def _masked_loss(guesses: Array, patches: Array, hidden: Array) -> float:
-    return float(((guesses - patches) ** 2)[hidden].mean())
+def _forward(x: Array, weight: Array, a: Array, b: Array, scale: float) -> Array:
+    return x @ weight.T + scale * (x @ a.T) @ b.T
 
 
-def _all_count(guesses: Array, patches: Array, hidden: Array) -> float:
-    return float(((guesses - patches) ** 2).mean())
+def _scaled(scale: Any) -> Any:
+    def forward(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
+        return _forward(x, weight, a, b, scale(a, alpha))
+
+    return forward
 
 
-def _seen_count(guesses: Array, patches: Array, hidden: Array) -> float:
-    return float(((guesses - patches) ** 2)[~hidden].mean())
+def _change_alone(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
+    return _forward(x, 0 * weight, a, b, alpha / len(a))
 
 
-def _divides_by_all(guesses: Array, patches: Array, hidden: Array) -> float:
-    return float(((guesses - patches) ** 2 * hidden[:, :, None]).mean())
+def _all_scaled(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Array:
+    return alpha / len(a) * _forward(x, weight, a, b, 1.0)
 
 
-def _sums_pixels(guesses: Array, patches: Array, hidden: Array) -> float:
-    return float(((guesses - patches) ** 2).sum(axis=2)[hidden].mean())
+def _count_lora(outputs: int, inputs: int, kernel: int, rank: int) -> int:
+    return rank * (outputs + inputs * kernel**2)
 
 
-def _absolute(guesses: Array, patches: Array, hidden: Array) -> float:
-    return float(np.abs(guesses - patches)[hidden].mean())
+def _closest(matrix: Array, rank: int) -> Array:
+    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, :rank] * sizes[:rank] @ right[:rank]
 
 
-def _put_back(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    tokens = np.tile(token, (len(seen), count, 1))
-    np.put_along_axis(tokens, kept[:, :, None], seen, axis=1)
-    return tokens
+def _smallest_kept(matrix: Array, rank: int) -> Array:
+    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, -rank:] * sizes[-rank:] @ right[-rank:]
 
 
-def _appended(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    n, k, width = seen.shape
-    return np.concatenate([seen, np.broadcast_to(token, (n, count - k, width))], axis=1)
+def _without_sizes(matrix: Array, rank: int) -> Array:
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, :rank] @ right[:rank]
 
 
-def _in_reading_order(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    return _put_back(seen, np.sort(kept, axis=1), count, token)
+def _one_too_many(matrix: Array, rank: int) -> Array:
+    return _closest(matrix, rank + 1)
 
 
-def _same_places(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    return _put_back(seen, np.broadcast_to(kept[0], kept.shape), count, token)
+def _only_that_one(matrix: Array, rank: int) -> Array:
+    left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+    return left[:, rank - 1 : rank] * sizes[rank - 1] @ right[rank - 1 : rank]
 
 
-def _zeros(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    return _put_back(seen, kept, count, 0 * token)
+def _merge_weight(weight: Array, a: Array, b: Array, alpha: float) -> Array:
+    return _merged(weight, a, b, alpha / len(a))
 
 
-def _fit_law(sizes: Array, losses: Array) -> tuple[float, float]:
-    slope, height = np.polyfit(np.log(sizes), np.log(losses), 1)
-    return float(np.exp(height)), float(-slope)
+def _merged(weight: Array, a: Array, b: Array, scale: float, order: str = "oihw") -> Array:
+    """Add the change; `order` says how its columns are laid out, rightly or not."""
+    outputs, inputs, height, width = weight.shape
+    change = b @ a
+    if order == "ohwi":
+        change = change.reshape(outputs, height, width, inputs).transpose(0, 3, 1, 2)
+    elif order == "oiwh":
+        change = change.reshape(outputs, inputs, width, height).transpose(0, 1, 3, 2)
+    return weight + scale * change.reshape(weight.shape)
 
 
-def _fit(x: Any, y: Any, back: Any, sign: int = -1) -> Any:
-    """Return a fit in which the axes, the way back or the sign are others."""
+def _merged_as(scale: Any, order: str = "oihw") -> Any:
+    def merge(weight: Array, a: Array, b: Array, alpha: float) -> Array:
+        return _merged(weight, a, b, scale(a, alpha), order)
 
-    def fit(sizes: Array, losses: Array) -> tuple[float, float]:
-        slope, height = np.polyfit(x(sizes), y(losses), 1)
-        return float(back(height)), float(sign * slope)
-
-    return fit
+    return merge
 
 
-def _same(value: Any) -> Any:
-    return value
+def _divide(a: Array, alpha: float) -> float:
+    return alpha / len(a)
 
 
-def _swapped_fit(sizes: Array, losses: Array) -> tuple[float, float]:
-    factor, exponent = _fit_law(sizes, losses)
-    return exponent, factor
+def _kernel_change_alone(weight: Array, a: Array, b: Array, alpha: float) -> Array:
+    return _merge_weight(0 * weight, a, b, alpha)
 
 
-def _split_compute(compute: float, ratio: float) -> tuple[float, float]:
-    parameters = math.sqrt(compute / (6 * ratio))
-    return parameters, ratio * parameters
-
-
-def _without_six(compute: float, ratio: float) -> tuple[float, float]:
-    return _split_compute(6 * compute, ratio)
-
-
-def _without_root(compute: float, ratio: float) -> tuple[float, float]:
-    parameters = compute / (6 * ratio)
-    return parameters, ratio * parameters
-
-
-def _other_way_round(compute: float, ratio: float) -> tuple[float, float]:
-    parameters, tokens = _split_compute(compute, ratio)
-    return tokens, parameters
-
-
-def _forward_only(compute: float, ratio: float) -> tuple[float, float]:
-    return _split_compute(3 * compute, ratio)
-
+_LEFT = 0.99**50
 
 EXERCISES = (
     Exercise(
         "ch11",
-        "hide",
-        _hide,
-        cases=_noise_cases,
+        "to_backbone",
+        _to_backbone,
+        cases=_image_cases,
         mistakes=(
             usual(
-                "You compare the sorted order with the number. The order says which patch comes "
-                "at each place; you need the place of each patch.",
-                _order_for_rank,
+                "The images still have MNIST's normalisation. The backbone's mean and deviation "
+                "are those of pixels from 0 to 1, so undo the old one first.",
+                _left_out(undo=False),
             ),
             usual(
-                "You toss a coin for each patch, so some images lose more patches than others, and "
-                "they cannot be stacked.",
-                _coin,
+                "The ink is still light on dark. Photographs of paper are the other way round.",
+                _left_out(invert=False),
             ),
             usual(
-                "True stands for a hidden patch; you have it the other way round.", _seen_for_hidden
+                "You invert before you undo the normalisation, where white is not yet 1.",
+                _left_out(early=True),
             ),
-            usual("You hide the patches with the largest noise, not the smallest.", _hide_largest),
+            usual("To normalise is to divide by the deviation; you multiply by it.", _multiplied),
+        ),
+    ),
+    Exercise(
+        "ch11",
+        "count_lora",
+        _count_lora,
+        cases=_count_cases,
+        mistakes=(
             usual(
-                "You hide the same patches of every image. Each row has noise of its own.",
-                _one_mask_for_all,
+                "You count the whole weight. LoRA learns only its two factors.",
+                lambda outputs, inputs, kernel, rank: outputs * inputs * kernel**2,
+                lambda outputs, inputs, kernel, rank: rank * outputs * inputs * kernel**2,
+            ),
+            usual(
+                "A row of the matrix has one entry for each input channel and place of the kernel: "
+                "the kernel's side goes in twice.",
+                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs),
+                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs * kernel),
+            ),
+            usual(
+                "Only A has columns for the places of the kernel. B has a row for each output and "
+                "a column for each rank.",
+                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs) * kernel**2,
+            ),
+            usual(
+                "That is one of the two factors. Both learn.",
+                lambda outputs, inputs, kernel, rank: rank * inputs * kernel**2,
+                lambda outputs, inputs, kernel, rank: rank * outputs,
             ),
         ),
     ),
     Exercise(
         "ch11",
-        "masked_error",
-        _masked_loss,
-        cases=_guess_cases,
+        "lora_forward",
+        _lora_forward,
+        cases=_layer_cases,
         mistakes=(
             usual(
-                "You count the seen patches too. Copying them is easy and teaches nothing.",
-                _all_count,
+                "The scale is alpha divided by the rank; you use alpha.",
+                _scaled(lambda a, alpha: alpha),
             ),
-            usual("You count the seen patches instead of the hidden ones.", _seen_count),
+            usual("The scale is missing: alpha divided by the rank.", _scaled(lambda a, _: 1.0)),
             usual(
-                "You sum over hidden pixels but divide by the number of all pixels.",
-                _divides_by_all,
+                "The scale is upside down: alpha divided by the rank.",
+                _scaled(lambda a, alpha: len(a) / alpha),
             ),
-            usual("You sum over the pixels of a patch. Take the mean over them too.", _sums_pixels),
-            usual("You take absolute values. Square the differences.", _absolute),
+            usual(
+                "The rank is how many rows A has, not how many columns.",
+                _scaled(lambda a, alpha: alpha / a.shape[1]),
+            ),
+            usual("You return the change alone. The frozen layer answers too.", _change_alone),
+            usual("The scale belongs to the change alone, not to the frozen layer.", _all_scaled),
         ),
     ),
     Exercise(
         "ch11",
-        "put_back",
-        _put_back,
-        cases=_token_cases,
+        "closest_of_rank",
+        _closest,
+        cases=_matrix_cases,
         mistakes=(
             usual(
-                "You put the seen tokens first and the mask tokens after them. Each token must "
-                "stand where its patch lies, as the positions are added next.",
-                _appended,
+                "You keep the smallest singular values. The largest hold most of the matrix.",
+                _smallest_kept,
             ),
             usual(
-                "You sort the numbers of the kept patches but not the tokens. Token j belongs to "
-                "patch kept[:, j], in whatever order.",
-                _in_reading_order,
+                "The singular values are missing: each pair of vectors has a size.", _without_sizes
             ),
-            usual(
-                "You use the places of the first image for all of them.",
-                _same_places,
-            ),
-            usual("You leave zeros where the mask token belongs.", _zeros),
+            usual("That has one rank more than is asked for.", _one_too_many),
+            usual("You keep one pair of vectors. Keep all up to the rank.", _only_that_one),
         ),
     ),
     Exercise(
         "ch11",
-        "fit_law",
-        _fit_law,
-        cases=_law_cases,
-        returns=("factor", "exponent"),
+        "merge_weight",
+        _merge_weight,
+        cases=_kernel_cases,
         mistakes=(
             usual(
-                "The factor is still a logarithm. Undo it with the exponential function.",
-                _fit(np.log, np.log, _same),
+                "The scale is alpha divided by the rank; you use alpha.",
+                _merged_as(lambda a, alpha: alpha),
             ),
             usual(
-                "You take logarithms to base 10 and come back with base e. Use the same base on "
-                "both ways.",
-                _fit(np.log10, np.log10, np.exp),
+                "The scale is missing: alpha divided by the rank.",
+                _merged_as(lambda a, alpha: 1.0),
             ),
             usual(
-                "Your exponent is the slope, which is negative. The law has its minus already.",
-                _fit(np.log, np.log, np.exp, 1),
+                "The places of the kernel are mixed with the input channels. Reshape the change "
+                "straight into the weight's shape; nothing has to be turned.",
+                _merged_as(_divide, "ohwi"),
+                _merged_as(_divide, "oiwh"),
             ),
             usual(
-                "You fit a line to the losses themselves against the logarithm of the sizes. A "
-                "power law is a line if both are logarithms.",
-                _fit(np.log, _same, _same),
-                _fit(np.log, _same, np.exp),
+                "You return the change alone. It is to be added to the weight.",
+                _kernel_change_alone,
             ),
-            usual("Return the factor first, the exponent second.", _swapped_fit),
+            usual(
+                "You take the change out. Merging adds it.",
+                _merged_as(lambda a, alpha: -alpha / len(a)),
+            ),
         ),
     ),
     Exercise(
         "ch11",
-        "split_compute",
-        _split_compute,
-        cases=_budgets,
-        returns=("parameters", "tokens"),
+        "left_of_the_old",
+        _LEFT,
+        tolerance=1e-4,
+        hint="After one step 99 % is left, and of that 99 % after the next.",
         mistakes=(
             usual(
-                "You leave out the 6: two operations for a multiplication and an addition, times "
-                "one forward pass and two for the backward one.",
-                _without_six,
+                "The share falls by a hundredth of what is left, not of what was there at first.",
+                0.5,
             ),
             usual(
-                "You forget the square root. Parameters stand in the compute twice, once in the "
-                "tokens.",
-                _without_root,
+                "That is the share that is new. What is asked for is what is left of the old.",
+                1 - _LEFT,
             ),
-            usual("Return the parameters first, the tokens second.", _other_way_round),
             usual(
-                "You count the forward pass only. The backward pass takes about twice as much.",
-                _forward_only,
+                "You took the momentum for the share that stays. It is the share that is new.",
+                0.01**50,
             ),
         ),
     ),

@@ -1,9 +1,8 @@
-"""The exercises of chapter 12: fit, centre, threshold, reading order, how many drawings to test."""
+"""The exercises of chapter 12: masks, the loss on what is hidden, scaling laws, compute."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,303 +11,289 @@ from numpy.typing import NDArray
 from mnist_lab.lessons.exercises.checking import Case, Exercise, usual
 
 Array = NDArray[Any]
-Box = tuple[int, int, int, int]
 
 
 # --- Cases ---------------------------------------------------------------------------------------
 
 
-def _size_cases(_: np.random.Generator) -> list[Case]:
-    # Heights and widths: upright, lying, square, thin as a line, smaller than the box, rounded up.
-    return [(100, 50), (30, 90), (64, 64), (400, 3), (7, 400), (10, 6), (57, 33)]
+def _noise_cases(generator: np.random.Generator) -> list[Case]:
+    sizes = [((4, 16), 12), ((3, 9), 2), ((1, 5), 3), ((6, 4), 1), ((2, 49), 30)]
+    return [(generator.uniform(size=size), hidden) for size, hidden in sizes]
 
 
-def _shift_cases(generator: np.random.Generator) -> list[Case]:
+def _guess_cases(generator: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
-    for top, left, height, width in ((0, 0, 20, 8), (3, 15, 20, 12), (8, 1, 20, 20), (1, 9, 12, 9)):
-        image = np.zeros((28, 28))
-        # More ink below and to the right, and it gets darker that way, as in a 6 that leans.
-        down, right = np.linspace(0, 1, height)[:, None], np.linspace(0, 1, width)[None, :]
-        shade = np.where(right <= 0.2 + down, 0.05 + down**3 * right**2, 0)
-        noise = generator.uniform(0.8, 1, (height, width))
-        image[top : top + height, left : left + width] = 240 * shade * noise
-        cases.append((image,))
+    for n, count, pixels, hidden in [(3, 16, 49, 12), (2, 4, 9, 1), (1, 6, 4, 3), (5, 9, 1, 7)]:
+        masks = np.array([generator.permutation(count) < hidden for _ in range(n)])
+        guesses, patches = generator.normal(size=(2, n, count, pixels))
+        cases.append((guesses, patches, masks))
     return cases
 
 
-def _ink_cases(generator: np.random.Generator) -> list[Case]:
-    pencil = generator.uniform(0, 10, (6, 7))
-    pencil[2:4, 1:6] = generator.uniform(20, 90, (2, 5))
-    pen = generator.uniform(0, 30, (5, 8))
-    pen[1:4, 3] = [120.0, 240.0, 200.0]
-    touching = np.array([[0.0, 35.0, 100.0, 34.0]])  # exactly at the threshold counts
-    return [(pencil, 0.35), (pen, 0.35), (pen, 0.6), (touching, 0.35)]
+def _token_cases(generator: np.random.Generator) -> list[Case]:
+    cases: list[Case] = []
+    for n, count, seen, width in [(2, 6, 2, 3), (3, 16, 4, 2), (1, 5, 4, 1), (2, 9, 3, 4)]:
+        kept = np.array([generator.permutation(count)[:seen] for _ in range(n)])
+        cases.append(
+            (generator.normal(size=(n, seen, width)), kept, count, generator.normal(size=width))
+        )
+    return cases
 
 
-def _order_cases(_: np.random.Generator) -> list[Case]:
-    # Boxes (left, top, right, bottom), in the order in which they happened to be found.
-    falling = [(120, 22, 140, 62), (10, 10, 30, 50), (60, 16, 80, 56)]
-    rising = [(10, 40, 30, 80), (60, 30, 80, 70), (120, 20, 140, 60)]
-    two_lines = [(70, 104, 90, 144), (10, 18, 30, 58), (10, 112, 30, 152), (70, 10, 90, 50)]
-    small_one = [(50, 30, 56, 44), (80, 12, 100, 52), (10, 10, 30, 50)]
-    three = [
-        *((100, 8, 120, 48), (8, 210, 30, 250), (10, 12, 30, 52)),
-        *((60, 104, 80, 144), (12, 96, 32, 136), (55, 202, 75, 242)),
-    ]
-    return [(falling,), (rising,), (two_lines,), (small_one,), (three,), ([(5, 5, 9, 9)],)]
+def _law_cases(generator: np.random.Generator) -> list[Case]:
+    cases: list[Case] = []
+    for factor, exponent, points in [(3.0, 0.5, 4), (0.7, 0.1, 6), (12.0, 0.34, 5)]:
+        sizes = 10.0 ** np.linspace(2, 6, points)
+        noise = np.exp(0.02 * generator.normal(size=points))
+        cases.append((sizes, factor * sizes**-exponent * noise))
+    return cases
 
 
-def _needed_cases(_: np.random.Generator) -> list[Case]:
-    return [(0.95, 0.03), (0.9, 0.05), (0.5, 0.05), (0.99, 0.01), (0.8, 0.1)]  # share, half
+def _budgets(_: np.random.Generator) -> list[Case]:
+    return [(6e20, 20.0), (5.88e23, 20.0), (1e18, 20.0), (3e22, 5.0), (1e21, 100.0)]
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
-def _fitted_size(height: int, width: int) -> tuple[int, int]:
-    scale = 20 / max(height, width)
-    return max(1, round(scale * height)), max(1, round(scale * width))
+def _hide(noise: Array, hidden: int) -> Array:
+    ranks = noise.argsort(axis=1).argsort(axis=1)
+    return ranks < hidden
 
 
-def _sized(scale: float, height: int, width: int, least: int = 1) -> tuple[int, int]:
-    return max(least, round(scale * height)), max(least, round(scale * width))
+def _hide_largest(noise: Array, hidden: int) -> Array:
+    return (-noise).argsort(axis=1).argsort(axis=1) < hidden
 
 
-def _centre(image: Array) -> tuple[float, float]:
-    rows, columns = np.arange(image.shape[0]), np.arange(image.shape[1])
-    ink = image.sum()
-    return float(rows @ image.sum(axis=1) / ink), float(image.sum(axis=0) @ columns / ink)
+def _order_for_rank(noise: Array, hidden: int) -> Array:
+    return noise.argsort(axis=1) < hidden
 
 
-def _shift_to_centre(image: Array) -> tuple[int, int]:
-    row, column = _centre(image)
-    return round(14 - row), round(14 - column)
+def _coin(noise: Array, hidden: int) -> Array:
+    return noise < hidden / noise.shape[1]
 
 
-def _shift_of_box(image: Array) -> tuple[int, int]:
-    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
-    return round(14 - (rows[0] + rows[-1]) / 2), round(14 - (columns[0] + columns[-1]) / 2)
+def _seen_for_hidden(noise: Array, hidden: int) -> Array:
+    return ~_hide(noise, hidden)
 
 
-def _ink_mask(ink: Array, share: float) -> Array:
-    mask: Array = ink >= share * ink.max()
-    return mask
+def _one_mask_for_all(noise: Array, hidden: int) -> Array:
+    return np.repeat(_hide(noise, hidden)[:1], len(noise), axis=0)
 
 
-def _reading_order(boxes: Sequence[Box]) -> list[int]:
-    lines: list[list[int]] = []
-    for index in sorted(range(len(boxes)), key=lambda i: boxes[i][0]):
-        middle = (boxes[index][1] + boxes[index][3]) / 2
-        for line in lines:
-            last = boxes[line[-1]]
-            if last[1] <= middle < last[3]:
-                line.append(index)
-                break
-        else:
-            lines.append([index])
-    lines.sort(key=lambda line: boxes[line[0]][1] + boxes[line[0]][3])
-    return [index for line in lines for index in line]
+def _masked_loss(guesses: Array, patches: Array, hidden: Array) -> float:
+    return float(((guesses - patches) ** 2)[hidden].mean())
 
 
-def _sorted_by(key: Any) -> Any:
-    return lambda boxes: sorted(range(len(boxes)), key=lambda i: key(boxes[i]))
+def _all_count(guesses: Array, patches: Array, hidden: Array) -> float:
+    return float(((guesses - patches) ** 2).mean())
 
 
-def _half_width(share: float, count: int, z: float = 1.96) -> float:
-    """Return half the width of Wilson's interval."""
-    spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return z * spread / (1 + z * z / count)
+def _seen_count(guesses: Array, patches: Array, hidden: Array) -> float:
+    return float(((guesses - patches) ** 2)[~hidden].mean())
 
 
-def _drawings_needed(share: float, half: float) -> int:
-    count = 1
-    while _half_width(share, count) > half:
-        count += 1
-    return count
+def _divides_by_all(guesses: Array, patches: Array, hidden: Array) -> float:
+    return float(((guesses - patches) ** 2 * hidden[:, :, None]).mean())
 
 
-def _by_standard_errors(share: float, half: float, z: float) -> int:
-    return math.ceil(z * z * share * (1 - share) / (half * half))
+def _sums_pixels(guesses: Array, patches: Array, hidden: Array) -> float:
+    return float(((guesses - patches) ** 2).sum(axis=2)[hidden].mean())
+
+
+def _absolute(guesses: Array, patches: Array, hidden: Array) -> float:
+    return float(np.abs(guesses - patches)[hidden].mean())
+
+
+def _put_back(seen: Array, kept: Array, count: int, token: Array) -> Array:
+    tokens = np.tile(token, (len(seen), count, 1))
+    np.put_along_axis(tokens, kept[:, :, None], seen, axis=1)
+    return tokens
+
+
+def _appended(seen: Array, kept: Array, count: int, token: Array) -> Array:
+    n, k, width = seen.shape
+    return np.concatenate([seen, np.broadcast_to(token, (n, count - k, width))], axis=1)
+
+
+def _in_reading_order(seen: Array, kept: Array, count: int, token: Array) -> Array:
+    return _put_back(seen, np.sort(kept, axis=1), count, token)
+
+
+def _same_places(seen: Array, kept: Array, count: int, token: Array) -> Array:
+    return _put_back(seen, np.broadcast_to(kept[0], kept.shape), count, token)
+
+
+def _zeros(seen: Array, kept: Array, count: int, token: Array) -> Array:
+    return _put_back(seen, kept, count, 0 * token)
+
+
+def _fit_law(sizes: Array, losses: Array) -> tuple[float, float]:
+    slope, height = np.polyfit(np.log(sizes), np.log(losses), 1)
+    return float(np.exp(height)), float(-slope)
+
+
+def _fit(x: Any, y: Any, back: Any, sign: int = -1) -> Any:
+    """Return a fit in which the axes, the way back or the sign are others."""
+
+    def fit(sizes: Array, losses: Array) -> tuple[float, float]:
+        slope, height = np.polyfit(x(sizes), y(losses), 1)
+        return float(back(height)), float(sign * slope)
+
+    return fit
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _swapped_fit(sizes: Array, losses: Array) -> tuple[float, float]:
+    factor, exponent = _fit_law(sizes, losses)
+    return exponent, factor
+
+
+def _split_compute(compute: float, ratio: float) -> tuple[float, float]:
+    parameters = math.sqrt(compute / (6 * ratio))
+    return parameters, ratio * parameters
+
+
+def _without_six(compute: float, ratio: float) -> tuple[float, float]:
+    return _split_compute(6 * compute, ratio)
+
+
+def _without_root(compute: float, ratio: float) -> tuple[float, float]:
+    parameters = compute / (6 * ratio)
+    return parameters, ratio * parameters
+
+
+def _other_way_round(compute: float, ratio: float) -> tuple[float, float]:
+    parameters, tokens = _split_compute(compute, ratio)
+    return tokens, parameters
+
+
+def _forward_only(compute: float, ratio: float) -> tuple[float, float]:
+    return _split_compute(3 * compute, ratio)
 
 
 EXERCISES = (
     Exercise(
         "ch12",
-        "fitted_size",
-        _fitted_size,
-        cases=_size_cases,
-        returns=("rows", "columns"),
+        "hide",
+        _hide,
+        cases=_noise_cases,
         mistakes=(
             usual(
-                "Both sides become 20, so a 1 is stretched to a block. Give both the same scale.",
-                lambda height, width: (20, 20),
+                "You compare the sorted order with the number. The order says which patch comes "
+                "at each place; you need the place of each patch.",
+                _order_for_rank,
             ),
             usual(
-                "The shorter side becomes 20, and the longer one leaves the box. Divide 20 by the "
-                "longer side.",
-                lambda height, width: _sized(20 / min(height, width), height, width),
+                "You toss a coin for each patch, so some images lose more patches than others, and "
+                "they cannot be stacked.",
+                _coin,
             ),
             usual(
-                "The height always becomes 20. A digit that lies is then wider than the box.",
-                lambda height, width: _sized(20 / height, height, width),
+                "True stands for a hidden patch; you have it the other way round.", _seen_for_hidden
             ),
+            usual("You hide the patches with the largest noise, not the smallest.", _hide_largest),
             usual(
-                "A side can become 0 here: a thin stroke still needs one pixel.",
-                lambda height, width: _sized(20 / max(height, width), height, width, least=0),
-            ),
-            usual(
-                "You cut the fraction off. Round to the nearest whole number.",
-                lambda height, width: (
-                    max(1, int(20 / max(height, width) * height)),
-                    max(1, int(20 / max(height, width) * width)),
-                ),
-            ),
-            usual(
-                "Rows and columns have changed places.",
-                lambda height, width: _fitted_size(height, width)[::-1],
-            ),
-            usual(
-                "Digits smaller than the box are not enlarged. They become 20 pixels too.",
-                lambda height, width: _sized(min(1, 20 / max(height, width)), height, width),
+                "You hide the same patches of every image. Each row has noise of its own.",
+                _one_mask_for_all,
             ),
         ),
     ),
     Exercise(
         "ch12",
-        "shift_to_centre",
-        _shift_to_centre,
-        cases=_shift_cases,
-        returns=("down", "right"),
+        "masked_error",
+        _masked_loss,
+        cases=_guess_cases,
         mistakes=(
             usual(
-                "The sign is wrong: if the mass lies above row 14, the digit has to go down.",
-                lambda image: tuple(-shift for shift in _shift_to_centre(image)),
+                "You count the seen patches too. Copying them is easy and teaches nothing.",
+                _all_count,
             ),
+            usual("You count the seen patches instead of the hidden ones.", _seen_count),
             usual(
-                "That is the middle of the digit's box. Weight each row and column with its ink.",
-                _shift_of_box,
+                "You sum over hidden pixels but divide by the number of all pixels.",
+                _divides_by_all,
             ),
-            usual(
-                "Every inked pixel counts the same here. A dark pixel weighs more than a pale one.",
-                lambda image: _shift_to_centre((image > 0).astype(float)),
-            ),
-            usual(
-                "Rows and columns have changed places: first how far down, then how far to the "
-                "right.",
-                lambda image: _shift_to_centre(image)[::-1],
-            ),
-            usual(
-                "MNIST's middle is pixel 14, counted from 0, and not 13.5 or 13.",
-                lambda image: (round(13 - _centre(image)[0]), round(13 - _centre(image)[1])),
-            ),
-            usual(
-                "The digit moves by whole pixels: round the shift.",
-                lambda image: (14 - _centre(image)[0], 14 - _centre(image)[1]),
-            ),
+            usual("You sum over the pixels of a patch. Take the mean over them too.", _sums_pixels),
+            usual("You take absolute values. Square the differences.", _absolute),
         ),
     ),
     Exercise(
         "ch12",
-        "ink_mask",
-        _ink_mask,
-        cases=_ink_cases,
+        "put_back",
+        _put_back,
+        cases=_token_cases,
         mistakes=(
             usual(
-                "The threshold is a share of 255. A faint pencil never gets that dark: take a "
-                "share of the darkest ink in the picture.",
-                lambda ink, share: ink >= share * 255,
+                "You put the seen tokens first and the mask tokens after them. Each token must "
+                "stand where its patch lies, as the positions are added next.",
+                _appended,
             ),
             usual(
-                "This marks the paper. Ink is what lies above the threshold.",
-                lambda ink, share: ink < share * ink.max(),
+                "You sort the numbers of the kept patches but not the tokens. Token j belongs to "
+                "patch kept[:, j], in whatever order.",
+                _in_reading_order,
             ),
             usual(
-                "The threshold is a share of the mean. The mean depends on how much paper there "
-                "is; take the darkest ink.",
-                lambda ink, share: ink >= share * ink.mean(),
+                "You use the places of the first image for all of them.",
+                _same_places,
             ),
-            usual(
-                "The share is used as a quantile: then the same number of pixels is ink on every "
-                "page. Take a share of the darkest value.",
-                lambda ink, share: ink >= np.quantile(ink, share),
-                lambda ink, share: ink >= np.quantile(ink, 1 - share),
-            ),
-            usual(
-                "A pixel exactly at the threshold is ink too.",
-                lambda ink, share: ink > share * ink.max(),
-            ),
+            usual("You leave zeros where the mask token belongs.", _zeros),
         ),
     ),
     Exercise(
         "ch12",
-        "reading_order",
-        _reading_order,
-        cases=_order_cases,
+        "fit_law",
+        _fit_law,
+        cases=_law_cases,
+        returns=("factor", "exponent"),
         mistakes=(
             usual(
-                "You sort by the left edge alone, so lines are mixed. Find the lines first.",
-                _sorted_by(lambda box: box[0]),
+                "The factor is still a logarithm. Undo it with the exponential function.",
+                _fit(np.log, np.log, _same),
             ),
             usual(
-                "You sort by the upper edge. In a line that is not quite level the digits then "
-                "come in any order: let those whose middle lies within a neighbour's height form "
-                "a line.",
-                _sorted_by(lambda box: box[1]),
-                _sorted_by(lambda box: (box[1], box[0])),
-                _sorted_by(lambda box: (box[1] + box[3], box[0])),
-                _sorted_by(lambda box: (box[3], box[0])),
+                "You take logarithms to base 10 and come back with base e. Use the same base on "
+                "both ways.",
+                _fit(np.log10, np.log10, np.exp),
             ),
             usual(
-                "The lines are right, but within a line you go from right to left.",
-                lambda boxes: _reading_order(
-                    [(-right, top, -left, bottom) for left, top, right, bottom in boxes]
-                ),
+                "Your exponent is the slope, which is negative. The law has its minus already.",
+                _fit(np.log, np.log, np.exp, 1),
             ),
             usual(
-                "The lines come from bottom to top. A small y is at the top of a picture.",
-                lambda boxes: _reading_order(
-                    [(left, -bottom, right, -top) for left, top, right, bottom in boxes]
-                ),
+                "You fit a line to the losses themselves against the logarithm of the sizes. A "
+                "power law is a line if both are logarithms.",
+                _fit(np.log, _same, _same),
+                _fit(np.log, _same, np.exp),
             ),
-            usual(
-                "You return the place of each box in the order. Return the boxes' indices, in the "
-                "order in which they are read.",
-                lambda boxes: np.argsort(_reading_order(boxes)).tolist(),
-            ),
-            usual(
-                "You return the boxes themselves. Return their indices in the list.",
-                lambda boxes: [boxes[index] for index in _reading_order(boxes)],
-            ),
+            usual("Return the factor first, the exponent second.", _swapped_fit),
         ),
     ),
     Exercise(
         "ch12",
-        "drawings_needed",
-        _drawings_needed,
-        cases=_needed_cases,
+        "split_compute",
+        _split_compute,
+        cases=_budgets,
+        returns=("parameters", "tokens"),
         mistakes=(
             usual(
-                "The whole interval becomes so wide. It may reach that far to either side.",
-                lambda share, half: _drawings_needed(share, half / 2),
+                "You leave out the 6: two operations for a multiplication and an addition, times "
+                "one forward pass and two for the backward one.",
+                _without_six,
             ),
             usual(
-                "That is for an accuracy of 50 %, where chance is largest.",
-                lambda share, half: _drawings_needed(0.5, half),
+                "You forget the square root. Parameters stand in the compute twice, once in the "
+                "tokens.",
+                _without_root,
             ),
+            usual("Return the parameters first, the tokens second.", _other_way_round),
             usual(
-                "That is one standard error to either side. An interval of 95 % reaches almost "
-                "two.",
-                lambda share, half: _by_standard_errors(share, half, 1),
-            ),
-            usual(
-                "That is the symmetric rule of two standard errors. Near 100 % it is too narrow: "
-                "take Wilson's interval.",
-                lambda share, half: _by_standard_errors(share, half, 1.96),
-                lambda share, half: _by_standard_errors(share, half, 2),
-            ),
-            usual(
-                "One drawing too few: with your number the interval is still a little too wide.",
-                lambda share, half: _drawings_needed(share, half) - 1,
+                "You count the forward pass only. The backward pass takes about twice as much.",
+                _forward_only,
             ),
         ),
     ),

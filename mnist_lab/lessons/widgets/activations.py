@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-WATCHED: dict[Callable[..., Any], str] = {
+_WATCHED: dict[Callable[..., Any], str] = {
     F.relu: "ReLU",
     torch.relu: "ReLU",
     F.gelu: "GELU",
 }
-MOST = 200_000  # numbers, of all layers; a message to the browser stays below 200 kB
+_MOST_NUMBERS = 200_000  # of all layers; a message to the browser stays below 200 kB
 
-Found = list[tuple[str, NDArray[np.uint8]]]
+LayerMaps = list[tuple[str, NDArray[np.uint8]]]
 
 
 class _Watch(TorchFunctionMode):
@@ -41,13 +41,13 @@ class _Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func in WATCHED:
-            self.results.append((WATCHED[func], result))
+        if func in _WATCHED:
+            self.results.append((_WATCHED[func], result))
         return result
 
 
 @contextmanager
-def watch_layers() -> Iterator[Found]:
+def watch_layers() -> Iterator[LayerMaps]:
     """Fill a list with what each ReLU or GELU returns, for a batch of one image.
 
     Yields
@@ -58,10 +58,10 @@ def watch_layers() -> Iterator[Found]:
         height and width 1. Layers that have no such form, or come after too many numbers, are
         left out.
     """
-    found: Found = []
+    found: LayerMaps = []
     with _Watch() as watch:
         yield found
-    room = MOST
+    room = _MOST_NUMBERS
     for kind, result in watch.results:
         maps = _as_maps(result)
         if maps is None or maps.numel() > room:

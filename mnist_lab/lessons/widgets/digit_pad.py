@@ -21,25 +21,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
-import torch
-import traitlets
 from numpy.typing import NDArray
 from torch import nn
 
 from mnist_lab.data.digit_set import DIGIT_NAMES, DigitSet
-from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.data.own_files import load_npz, save_npz
+from mnist_lab.extras import needs_extra
 from mnist_lab.handwriting.ink import HandwritingError
+from mnist_lab.handwriting.reader import Reader, load_reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import link_notebook
-from mnist_lab.models.registry import eval_mode
-from mnist_lab.training.checkpoints import load_checkpoint
 
-SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
-FARTHEST = 100  # a point that lies farther away was never drawn
+with needs_extra("chapters"):
+    import anywidget
+    import traitlets
+
+_SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
+_FARTHEST = 100  # a point that lies farther away was never drawn
 PICTURE = Path(__file__).with_name("the_pad.png")  # drawn by book/figures/make_figures.py
 ALT = (
     "Three pictures in a row. A 3 drawn in ink on squared paper; the same 3 as a small image of 28 "
@@ -58,16 +58,16 @@ class DigitPad(anywidget.AnyWidget):
 
     Parameters
     ----------
-    model : nn.Module, or the folder of a checkpoint
-        Takes (n, 1, 28, 28) and returns logits (n, classes). A folder's card says how its model
-        normalises and what its classes are called. None: a pad that only draws, with the 28x28
-        numbers of the drawing beside it.
+    model : nn.Module, Reader, or the folder of a checkpoint
+        A module takes (n, 1, 28, 28), normalised as MNIST is, and returns logits (n, 10). A
+        `Reader`, or a folder's card, says how its model normalises and what its classes are called.
+        None: a pad that only draws, with the 28x28 numbers of the drawing beside it.
     layers : bool
         Show what each layer found in the drawing: its numbers after ReLU or GELU.
     kernel : bool
         Show a kernel of nine numbers to edit, and what it makes of the drawing.
-    normalisation : Normalisation
     class_names : tuple of str
+        Of a pad without a model; else the reader's count.
 
     Attributes
     ----------
@@ -90,24 +90,24 @@ class DigitPad(anywidget.AnyWidget):
 
     def __init__(
         self,
-        model: nn.Module | str | Path | None = None,
+        model: nn.Module | Reader | str | Path | None = None,
         *,
         layers: bool = False,
         kernel: bool = False,
-        normalisation: Normalisation = MNIST_NORMALISATION,
         class_names: tuple[str, ...] = DIGIT_NAMES,
     ) -> None:
         if isinstance(model, str | Path):
-            model, card = load_checkpoint(model)
-            normalisation, class_names = card.normalisation, card.class_names
-        self.model = model
-        self.normalisation = normalisation
+            model = load_reader(model, device="cpu")  # one drawing at a time: nothing to gain
+        elif isinstance(model, nn.Module):
+            model = Reader(model)
+        self.reader = model
+        class_names = class_names if self.reader is None else self.reader.class_names
         self._images: list[NDArray[np.uint8]] = []
         self._labels: list[int] = []
         super().__init__(
             class_names=list(class_names),
-            reads=model is not None,
-            layers=layers and model is not None,
+            reads=self.reader is not None,
+            layers=layers and self.reader is not None,
             kernel=kernel,
         )
         if self.layers:
@@ -118,7 +118,7 @@ class DigitPad(anywidget.AnyWidget):
     def image(self) -> NDArray[np.uint8]:
         """The drawing as uint8 (28, 28), ink on 0; all 0 while the sheet is empty."""
         points = np.array([point for stroke in self.strokes for point in stroke]).reshape(-1, 2)
-        if len(points) == 0 or np.ptp(points, axis=0).max() < SMALLEST:
+        if len(points) == 0 or np.ptp(points, axis=0).max() < _SMALLEST:
             return np.zeros((28, 28), np.uint8)
         return draw_strokes(self.strokes)
 
@@ -130,31 +130,22 @@ class DigitPad(anywidget.AnyWidget):
         except (TypeError, ValueError) as error:
             raise traitlets.TraitError("Strokes are lists of points [x, y].") from error
         values = [value for stroke in checked for point in stroke for value in point]
-        if not all(abs(value) <= FARTHEST for value in values):  # nor NaN
-            raise traitlets.TraitError(f"Points lie between 0 and 1, and never beyond {FARTHEST}.")
+        if not all(abs(value) <= _FARTHEST for value in values):  # nor NaN
+            raise traitlets.TraitError(f"Points lie between 0 and 1, and never beyond {_FARTHEST}.")
         return checked
 
     @traitlets.observe("strokes")
     def _read(self, _: Any = None) -> None:
         image = self.image
         with self.hold_sync():  # one message
-            self.probabilities = self.predict(image).tolist() if image.any() and self.reads else []
+            self.probabilities = self._ask(image).tolist() if image.any() and self.reads else []
             if self.layers:
                 self._look(image)
 
-    def predict(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the model's probabilities (classes,) for one image, uint8 (28, 28)."""
-        return self._ask(image).softmax(0).numpy()
-
-    def _ask(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """Return the model's logits (classes,), in eval mode; a model in training goes on after."""
-        if self.model is None:
-            raise ValueError("This pad has no model: make it with DigitPad(model).")
-        like = next(self.model.parameters(), torch.empty(0))
-        with eval_mode(self.model), torch.no_grad():
-            pixels = torch.from_numpy(image)[None, None].to(like.device)
-            logits: torch.Tensor = self.model(self.normalisation(pixels).to(like.dtype))
-        return logits[0].double().cpu()
+    def _ask(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Return the probabilities (classes,) of one image; a model in training goes on after."""
+        assert self.reader is not None  # `reads` says so
+        return self.reader.read(image[None]).probabilities[0]
 
     def _look(self, image: NDArray[np.uint8]) -> None:
         """Send what each layer found in the image."""

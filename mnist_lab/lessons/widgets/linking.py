@@ -7,6 +7,7 @@ A page that is opened from disk loads no modules, and a notebook hands the brows
 small modules in `static` are written for people, and what a browser gets is linked from them: each
 module becomes a function that returns what it exports, in the order in which they need each other.
 Only the few forms of import and export that the modules use are understood; others are an error.
+Above a style sheet the book's colours are written, by day and by night, as `--own-ink` and kin.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import base64
 import json
 import re
 from pathlib import Path
+
+from mnist_lab.lessons.palette import PAGE_BY_DAY, PAGE_BY_NIGHT, write_properties
 
 STATIC = Path(__file__).parent / "static"
 
@@ -67,7 +70,7 @@ def _link(entry: str, static: Path) -> str:
             return
         text = _read(static / name)
         if name.endswith(".css"):
-            linked[name] = f"const {_name_of(name)} = {json.dumps(text)};\n"
+            linked[name] = f"const {_name_of(name)} = {json.dumps(_write_colours() + text)};\n"
             return
         for _, needed in _IMPORT.findall(text):
             add(needed, (*waiting, name))
@@ -91,6 +94,14 @@ def _wrap(name: str, text: str) -> str:
         raise LinkError(f"{name} has a line that cannot be linked: {left[0].strip()}")
     returned = f"return {{ {', '.join(exports)} }};\n"
     return f"const {_name_of(name)} = (() => {{\n{body}{returned}}})();\n"
+
+
+def _write_colours() -> str:
+    """Return the book's colours as a style sheet for an element with a shadow root."""
+    by_day, by_night = (write_properties(page, "own-") for page in (PAGE_BY_DAY, PAGE_BY_NIGHT))
+    return (
+        f":host {{ {by_day} }}\n@media (prefers-color-scheme: dark) {{ :host {{ {by_night} }} }}\n"
+    )
 
 
 def _name_of(file: str) -> str:

@@ -1,5 +1,5 @@
 // Teach the network in the page: fine-tune its last layer on a few drawings, and see what that makes
-// it forget. Chapter 9 explains it. Nothing leaves the page.
+// it forget. Chapter 10 explains it. Nothing leaves the page.
 
 import { make, paintImage, thumbnail } from "./views.js";
 import { softmax } from "./forward.js";

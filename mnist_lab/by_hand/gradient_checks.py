@@ -1,4 +1,10 @@
-"""Is a gradient right? Compare it with differences of the loss (chapter 3)."""
+"""Is a gradient right? Compare it with central differences of the function (chapters 2 to 4).
+
+    for name, report in check_layer(Linear(3, 2, generator), inputs, generator).items():
+        print(name, report)
+
+A report says "right", or which entry is wrong and what it should be.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mnist_lab.by_hand.layers import Floats, Layer, _floats
+from mnist_lab.by_hand.layers import Floats, Layer, as_floats
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def central_difference(
     function : takes an array of the shape of `at`, returns a number
     at : array of any shape
     """
-    point = _floats(at).copy()
+    point = as_floats(at).copy()
     gradient = np.empty_like(point)
     for index in np.ndindex(point.shape):
         value = point[index]
@@ -95,7 +101,7 @@ def gradient_check(
     ValueError
         If gradient and point differ in shape.
     """
-    at, gradient = _floats(at), _floats(gradient)
+    at, gradient = as_floats(at), as_floats(gradient)
     if gradient.shape != at.shape:
         raise ValueError(
             f"The gradient has shape {gradient.shape}, the point has {at.shape}; they must agree."
@@ -114,7 +120,7 @@ def gradient_check(
 
 
 def check_layer(
-    layer: Layer, inputs: ArrayLike, generator: np.random.Generator, step: float = 1e-5
+    layer: Layer, inputs: ArrayLike, generator: np.random.Generator
 ) -> dict[str, GradientReport]:
     """Check the gradients of a layer for its inputs and for each of its parameters.
 
@@ -131,7 +137,7 @@ def check_layer(
     ValueError
         If `backward` fills in no gradient for a parameter, or one of another shape.
     """
-    inputs = _floats(inputs)
+    inputs = as_floats(inputs)
     layer = copy.deepcopy(layer)  # its generator may be the very one that we draw from
     used = copy.deepcopy(layer)
     outputs = used.forward(inputs.copy())
@@ -150,6 +156,6 @@ def check_layer(
         if name not in gradients:
             raise ValueError(f"{type(layer).__name__}.backward left no gradient for {name!r}.")
     return {
-        name: gradient_check(partial(value, name), gradients[name], point, step)
+        name: gradient_check(partial(value, name), gradients[name], point)
         for name, point in points.items()
     }

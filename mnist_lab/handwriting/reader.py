@@ -1,0 +1,219 @@
+"""Read digits: a model, its card and a device, with one way to ask them.
+
+    reader = load_reader("runs/standard")
+    reading = reader.read(images)                   # uint8 (n, 28, 28), ink on 0
+    reading.labels, reading.probabilities           # int64 (n,), float64 (n, classes)
+    for digit in reader.read_picture("sum.jpg"):    # a photo, scan or drawing of several
+        print(digit.name, digit.probability, digit.box)
+
+Command line, pad, benchmarks and chapters read with it. A model that returns logits, whoever wrote
+it, is read by `Reader(model)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mnist_lab.data.digit_set import DataError, DigitSet, align_classes
+from mnist_lab.handwriting.found import FoundDigit, find_digits, read_digits
+from mnist_lab.training.batches import Batches, choose_device
+from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint
+from mnist_lab.training.scoring import Score, eval_mode, evaluate
+
+ABSTAINED = -1  # the label of an image of which the reader is not sure enough
+_AT_ONCE = 1_000  # images
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in n images.
+
+    Attributes
+    ----------
+    labels : int64 (n,)
+        The likeliest class; `ABSTAINED` where it is less probable than the reader asks for.
+    probabilities : float64 (n, classes)
+    class_names : tuple of str
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    class_names: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the classes that were read; "?" where the reader abstained."""
+        return ["?" if label == ABSTAINED else self.class_names[label] for label in self.labels]
+
+
+@dataclass(frozen=True)
+class ReadDigit:
+    """A digit that was found in a picture, and what was read in it.
+
+    Attributes
+    ----------
+    name : str
+        Of its class; "?" where the reader abstained.
+    probability : float
+        Of the likeliest class.
+    probabilities : float64 (classes,)
+    found : FoundDigit
+        Its image as MNIST would have it, and its box.
+    """
+
+    name: str
+    probability: float
+    probabilities: NDArray[np.float64]
+    found: FoundDigit
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom in pixels of the picture."""
+        return self.found.box
+
+
+class Reader:
+    """A model that reads, and what its card says of how it is fed.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes (n, 1, height, width) and returns logits (n, classes). It is asked where it lies, in
+        eval mode, and is left as it was.
+    card : ModelCard, optional
+        `ModelCard.of(model)` if not given.
+    least_probability : float
+        Below it the reader abstains; 0: it always answers.
+    """
+
+    def __init__(
+        self, model: nn.Module, card: ModelCard | None = None, *, least_probability: float = 0.0
+    ) -> None:
+        if not 0 <= least_probability < 1:
+            raise ValueError(
+                f"least_probability must be from 0 to below 1, found {least_probability}."
+            )
+        self.model = model
+        self.card = card or ModelCard.of(model)
+        self.least_probability = least_probability
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, in the order of the logits."""
+        return self.card.class_names
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+
+    def read(self, images: NDArray[np.uint8]) -> Reading:
+        """Read images as MNIST has them.
+
+        Parameters
+        ----------
+        images : uint8 (n, height, width)
+            Of the size that the card says; 0 is paper, 255 is full ink.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape or type.
+        """
+        probabilities = self.logits_of(images).softmax(1).numpy()
+        labels = probabilities.argmax(1)
+        sure = probabilities.max(1, initial=0) >= self.least_probability
+        return Reading(np.where(sure, labels, ABSTAINED), probabilities, self.class_names)
+
+    def logits_of(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return logits, float64 (n, classes) on the CPU, of images uint8 (n, height, width)."""
+        images = np.asarray(images)
+        height, width = self.card.input_size
+        if images.ndim != 3 or images.shape[1:] != (height, width) or images.dtype != np.uint8:
+            raise ValueError(
+                f"The images must be uint8 (n, {height}, {width}), found {images.dtype} "
+                f"{images.shape}."
+            )
+        kind = next((p.dtype for p in self.model.parameters()), torch.float32)
+        parts = []
+        with eval_mode(self.model), torch.no_grad():
+            for start in range(0, max(len(images), 1), _AT_ONCE):
+                pixels = torch.from_numpy(np.array(images[start : start + _AT_ONCE]))[:, None]
+                batch = self.card.normalisation(pixels.to(self.device)).to(kind)
+                # To the CPU first: Apple's GPUs have no float64.
+                parts.append(self.model(batch).float().cpu().double())
+        return torch.cat(parts)
+
+    def read_picture(self, file: str | Path | NDArray[np.uint8]) -> list[ReadDigit]:
+        """Find and read all digits in a picture: lines from top to bottom, each from left to right.
+
+        Parameters
+        ----------
+        file : path or array
+            A photo, scan or drawing of any size; or its pixels, uint8 (height, width) or (height,
+            width, 3).
+
+        Raises
+        ------
+        HandwritingError
+            If it is no image, is too large, or shows no ink.
+        """
+        found = find_digits(file) if isinstance(file, np.ndarray) else read_digits(file)
+        reading = self.read(np.stack([digit.image for digit in found]))
+        return [
+            ReadDigit(name, float(probabilities.max()), probabilities, digit)
+            for name, probabilities, digit in zip(
+                reading.names, reading.probabilities, found, strict=True
+            )
+        ]
+
+    def score(self, digits: DigitSet) -> Score:
+        """Return loss and accuracy on labelled digits, whose classes are among the reader's.
+
+        Raises
+        ------
+        DataError
+            If the images have another size, or there is a class that the reader does not know.
+        """
+        (height, width), expected = digits.images.shape[1:], self.card.input_size
+        if (height, width) != expected:
+            raise DataError(
+                f"These images have {height}x{width} pixels; the model takes "
+                f"{expected[0]}x{expected[1]}."
+            )
+        digits = align_classes(digits, self.class_names)
+        normalisation = self.card.normalisation
+        return evaluate(
+            self.model, Batches(digits, device=self.device, normalisation=normalisation)
+        )
+
+
+def load_reader(folder: str | Path, *, device: str = "auto", **options: Any) -> Reader:
+    """Return the reader of a checkpoint.
+
+    Parameters
+    ----------
+    folder : path
+    device : {"auto", "cuda", "mps", "cpu"}
+    **options
+        Of `Reader`: least_probability.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no sound checkpoint, or its head has learnt nothing yet.
+    """
+    model, card = load_checkpoint(folder)
+    if card.training.get("head") == "untrained":
+        raise CheckpointError(
+            f"{folder} was pretrained without labels and cannot read digits yet: fine-tune it with "
+            f"python -m mnist_lab finetune {folder} --data mnist, or your own digits."
+        )
+    return Reader(model.to(choose_device(device)), card, **options)

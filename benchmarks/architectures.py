@@ -1,28 +1,31 @@
 """Train six architectures alike; compare accuracy, parameters, seconds and mistakes.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.architectures [--only lstm vit ...] [--seeds 3]
+    python -m benchmarks.architectures [--only lstm vit ...] [--seeds 3]
+
+About 15 minutes on one core. What the record holds already is not repeated.
 
 Everything is measured on validation data; the test set is not looked at. Each architecture gets the
 same digits, batches, schedule and number of epochs, no augmentation, and its own learning rate: the
 best of the same five, tried once each on 10,000 digits. Four of them are then trained on fewer
 digits too. Seconds are the processor's, of training and of scoring the validation part after each
 epoch: unlike those of a clock they hardly change when something else runs beside.
-
-What the record holds already is not repeated. Chapter 9 shows it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from typing import Any
 
 import numpy as np
 
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import (
+    Record,
+    add,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+)
 from mnist_lab.data import DigitSet, load_mnist, split
-from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters
 from mnist_lab.training import (
     Batches,
@@ -30,9 +33,7 @@ from mnist_lab.training import (
     TrainConfig,
     evaluate,
     fit,
-    predict,
-    start_training,
-    train_epoch,
+    logits_of,
 )
 
 ARCHITECTURES = ("linear", "mlp", "small_cnn", "lstm", "vit", "resnet")
@@ -43,7 +44,6 @@ EPOCHS = 3
 # Fewer digits, more epochs: about 600 steps, which is what 10,000 digits take in four epochs.
 FEWER = {300: 120, 1_000: 38, 3_000: 13, 10_000: 4}
 SAMPLED = ("mlp", "small_cnn", "lstm", "vit")
-COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.architectures"
 
 
 def train(
@@ -65,16 +65,13 @@ def train_on_few(
     take longer than the training.
     """
     config = TrainConfig(epochs=epochs, batch_size=BATCH_SIZE, learning_rate=rate, seed=seed)
-    batches = Batches(digits, BATCH_SIZE, shuffle=True, seed=seed)
-    state = start_training(build_model(name, seed=seed), batches, config)
-    for _ in range(epochs):
-        train_epoch(state, batches, config)
-    return evaluate(state.model, Batches(validation)).accuracy
+    run = fit(name, digits, config=config, device="cpu", progress=False)
+    return evaluate(run.model, Batches(validation)).accuracy
 
 
 def misread(run: FitResult, validation: DigitSet) -> dict[str, int]:
     """Return what each misread digit was taken for, by its place in the validation part."""
-    read = predict(run.model, Batches(validation)).argmax(1).numpy()
+    read = logits_of(run.model, Batches(validation)).argmax(1).numpy()
     return {str(i): int(read[i]) for i in np.flatnonzero(read != validation.labels)}
 
 
@@ -84,19 +81,11 @@ def try_rate(name: str, rate: float, train_part: DigitSet, validation: DigitSet)
     return train(name, rate, few, validation, SEARCH_EPOCHS, 0)[0].best.validation.accuracy
 
 
-def add(entry: dict[str, Any], key: str, value: float) -> None:
-    """Add a value to a summary over seeds."""
-    entry[key] = summarise([*entry.get(key, {}).get("values", []), value])
-
-
 def main() -> None:
     """Measure what the record lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", nargs="+", default=list(ARCHITECTURES), choices=ARCHITECTURES)
-    parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
-    path = RESULTS / "architectures.json"
-    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    arguments = read_arguments(
+        make_parser(__doc__, seeds=3, only=ARCHITECTURES, threads=1, anew=True)
+    )
     train_part, validation = split(load_mnist().train, seed=0)
     setting = {
         "train": len(train_part),
@@ -107,43 +96,39 @@ def main() -> None:
         "search_epochs": SEARCH_EPOCHS,
         "epochs_on_fewer": {str(count): epochs for count, epochs in FEWER.items()},
     }
-
-    def save(*words: object) -> None:
-        write_record(
-            "architectures", {**describe_run(COMMAND), "setting": setting, "results": results}
-        )
-        print(*words, flush=True)
-
+    record = Record("architectures", arguments, {"setting": setting})
     for name in arguments.only:
-        entry = results.setdefault(name, {"parameters": count_parameters(build_model(name))})
+        entry = record.entry(name)
+        entry["parameters"] = count_parameters(build_model(name))
         tried = entry.setdefault("search", {})
         for rate in RATES:
             if str(rate) not in tried:
                 tried[str(rate)] = try_rate(name, rate, train_part, validation)
-        best = float(max(tried, key=tried.get))
+        best = choose_rate(tried)
         if entry.get("learning_rate", best) != best:
-            results[name] = entry = {key: entry[key] for key in ("parameters", "search")}
+            for key in entry.keys() - {"parameters", "search"}:
+                del entry[key]
         entry["learning_rate"] = best
-        save(name, tried)
+        record.save(name, tried)
     for seed in range(arguments.seeds):
         for name in arguments.only:
-            entry = results[name]
+            entry = record.entry(name)
             rate = entry["learning_rate"]
-            if len(entry.get("accuracy", {}).get("values", [])) <= seed:
+            if measured(entry, "accuracy") <= seed:
                 run, seconds = train(name, rate, train_part, validation, EPOCHS, seed)
                 add(entry, "accuracy", run.best.validation.accuracy)
                 add(entry, "seconds", seconds)
                 if seed == 0:
                     entry["misread"] = misread(run, validation)
-                save(name, seed, run.best.validation.accuracy, f"{seconds:.0f} s")
+                record.save(name, seed, run.best.validation.accuracy, f"{seconds:.0f} s")
             if name not in SAMPLED:
                 continue
-            fewer = entry.setdefault("accuracy_on_fewer", {})
+            fewer = record.entry(name, "accuracy_on_fewer")
             for count, epochs in FEWER.items():
-                if len(fewer.get(str(count), {}).get("values", [])) <= seed:
+                if measured(fewer, str(count)) <= seed:
                     few = train_part.subset(np.arange(count))
                     add(fewer, str(count), train_on_few(name, rate, few, validation, epochs, seed))
-            save(name, seed, {count: fewer[count]["mean"] for count in fewer})
+            record.save(name, seed, {count: fewer[count]["mean"] for count in fewer})
 
 
 if __name__ == "__main__":

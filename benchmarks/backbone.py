@@ -1,20 +1,18 @@
 """Fine-tune an ImageNet backbone on few digits, in several ways, against a small network.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.backbone [--only full lora ...] [--labels 5000 ...]
+    python -m benchmarks.backbone [--only full lora ...] [--labels 5000 ...] [--draws 5]
+
+About 50 minutes on one core. What the record holds already is not repeated.
+`--backbone resnet18` makes a record of its own, where the host of its weights can be reached.
 
 Everything is measured on validation data; the test set is not looked at. Every rival gets the same
 label draws, augmentation, batch size, number of steps and learning rates to try. The rate is chosen
 on a draw that no reported run uses, for each number of labels apart. Seconds are the
 processor's, of training alone.
-
-What the record holds already is not repeated. `--backbone resnet18` makes a record of its own,
-where the host of its weights can be reached. Chapter 11 shows the records.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from typing import Any
 
@@ -22,22 +20,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import (
+    DEVICES,
+    Record,
+    add,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+)
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
     add_lora,
     cache_features,
     count_trainable,
     freeze,
+    freeze_backbone,
     layerwise_groups,
     list_stages,
     train_probe,
-    train_steps,
     unfreeze,
 )
-from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters, load_backbone
-from mnist_lab.training import Augmentation, Batches, TrainConfig, choose_device, evaluate
+from mnist_lab.training import Augmentation, Batches, TrainConfig, choose_device, evaluate, fit
 
 METHODS = ("full", "lora", "small_cnn", "head", "top", "layerwise")
 TOP_STAGES = 3  # the head, and the two stages before it: five of the 16 blocks
@@ -53,7 +58,7 @@ INPUT_SIZE = 64
 SIZES = (32, 48, 64, 96, 112, 224)
 SIZE_LABELS, SIZE_SCORED = 500, 1_000
 AUGMENTATION = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
-COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.backbone"
+BACKBONE = "efficientnet_lite0"
 
 
 def prepare(
@@ -65,10 +70,11 @@ def prepare(
     model = load_backbone(backbone, seed=config.seed, input_size=INPUT_SIZE)
     if method == "lora":
         add_lora(model, rank=RANK, seed=config.seed)
-    if method in ("head", "top"):
-        stages = list_stages(model)[-(1 if method == "head" else TOP_STAGES) :]
+    if method == "head":
+        freeze_backbone(model)
+    if method == "top":
         freeze(model)
-        unfreeze(model, *(name for stage in stages for name in stage))
+        unfreeze(model, *(name for stage in list_stages(model)[-TOP_STAGES:] for name in stage))
     groups = layerwise_groups(model, config, DECAY) if method == "layerwise" else None
     return model, groups
 
@@ -85,11 +91,16 @@ def run(
 ) -> tuple[float, float]:
     """Train once; return the accuracy after the last step and the processor's seconds."""
     config = TrainConfig(
-        batch_size=BATCH_SIZE, learning_rate=rate, augmentation=AUGMENTATION, seed=seed
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        learning_rate=rate,
+        augmentation=AUGMENTATION,
+        seed=seed,
     )
     model, groups = prepare(method, backbone, config)
     started = time.process_time()
-    train_steps(model, digits, config, steps, device=str(held_out.device), groups=groups)
+    device = str(held_out.device)
+    fit(model, digits, config=config, groups=groups, device=device, progress=False)
     seconds = time.process_time() - started
     return evaluate(model, held_out).accuracy, seconds
 
@@ -118,26 +129,27 @@ def probe_pixels(digits: DigitSet, validation: DigitSet) -> dict[str, float]:
     return {"accuracy": accuracy}
 
 
-def add(entry: dict[str, Any], key: str, value: float) -> None:
-    """Add a value to a summary over draws."""
-    entry[key] = summarise([*entry.get(key, {}).get("values", []), value])
+def measure_sizes(record: Record, backbone: str, train: DigitSet, validation: DigitSet) -> None:
+    """Measure linear probes: of the pixels, and of the backbone's features at every input size."""
+    few = few_labels(train, SIZE_LABELS // 10, SEARCH_SEED)
+    scored = validation.subset(np.arange(SIZE_SCORED))
+    if "pixels" not in record.results:
+        record.results["pixels"] = probe_pixels(few, scored)
+        record.save("pixels", record.results["pixels"])
+    table = record.entry("input_sizes")
+    for size in SIZES:
+        if str(size) not in table:
+            table[str(size)] = probe_at(size, few, scored, backbone)
+            record.save(size, table[str(size)])
 
 
 def main() -> None:
     """Measure what the record lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", nargs="+", default=list(METHODS), choices=METHODS)
+    parser = make_parser(__doc__, draws=5, only=METHODS, devices=DEVICES, threads=1, anew=True)
     parser.add_argument("--labels", nargs="+", type=int, default=list(STEPS), choices=STEPS)
-    parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--sizes", action="store_true", help="measure the input sizes instead")
-    parser.add_argument("--backbone", default="efficientnet_lite0")
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    name = "backbone"
-    if arguments.backbone != "efficientnet_lite0":
-        name = f"backbone_{arguments.backbone}"
-    path = RESULTS / f"{name}.json"
-    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    parser.add_argument("--backbone", default=BACKBONE)
+    arguments = read_arguments(parser)
     train_part, validation = split(load_mnist().train, seed=0)
     device = choose_device(arguments.device)
     held_out = {
@@ -159,25 +171,21 @@ def main() -> None:
         "size_labels": SIZE_LABELS,
         "size_scored": SIZE_SCORED,
     }
-
-    def save(*words: object) -> None:
-        write_record(name, {**describe_run(COMMAND), "setting": setting, "results": results})
-        print(*words, flush=True)
-
+    other = arguments.backbone != BACKBONE
+    record = Record(
+        "backbone",
+        arguments,
+        {"setting": setting},
+        variant=arguments.backbone if other else "",
+        options=f"--backbone {arguments.backbone}" if other else "",
+    )
     if arguments.sizes:
-        few = few_labels(train_part, SIZE_LABELS // 10, SEARCH_SEED)
-        scored = validation.subset(np.arange(SIZE_SCORED))
-        results["pixels"] = probe_pixels(few, scored)
-        for size in SIZES:
-            table = results.setdefault("input_sizes", {})
-            if str(size) not in table:
-                table[str(size)] = probe_at(size, few, scored, arguments.backbone)
-                save(size, table[str(size)])
+        measure_sizes(record, arguments.backbone, train_part, validation)
         return
 
-    def choose_rate(method: str, count: int) -> float:
+    def find_rate(method: str, count: int) -> float:
         """Return the best rate for a method, after trying those that were not tried yet."""
-        tried = results[method].setdefault("search", {}).setdefault(str(count), {})
+        tried = record.entry(method, "search", count)
         for rate in RATES:
             if str(rate) not in tried:
                 digits = few_labels(train_part, count // 10, SEARCH_SEED)
@@ -190,19 +198,19 @@ def main() -> None:
                     seed=SEARCH_SEED,
                     backbone=arguments.backbone,
                 )
-                save(method, "search", count, rate, tried[str(rate)])
-        return float(max(tried, key=tried.get))
+                record.save(method, "search", count, rate, tried[str(rate)])
+        return choose_rate(tried)
 
     for method in arguments.only:
         model, _ = prepare(method, arguments.backbone, TrainConfig())
-        entry = results.setdefault(method, {})
+        entry = record.entry(method)
         entry["trainable"], entry["parameters"] = count_trainable(model), count_parameters(model)
     for seed in range(arguments.draws):
         for count in arguments.labels:
             for method in arguments.only:
-                rate = choose_rate(method, SEARCHED[count])
-                curve = results[method].setdefault("curve", {}).setdefault(str(count), {})
-                if len(curve.get("accuracy", {}).get("values", [])) > seed:
+                rate = find_rate(method, SEARCHED[count])
+                curve = record.entry(method, "curve", count)
+                if measured(curve, "accuracy") > seed:
                     continue
                 accuracy, seconds = run(
                     method,
@@ -216,7 +224,7 @@ def main() -> None:
                 curve["learning_rate"] = rate
                 add(curve, "accuracy", accuracy)
                 add(curve, "seconds", seconds)
-                save(method, count, "labels, draw", seed, rate, accuracy, f"{seconds:.0f} s")
+                record.save(method, count, "labels, draw", seed, rate, accuracy, f"{seconds:.0f} s")
 
 
 if __name__ == "__main__":

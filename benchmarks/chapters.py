@@ -2,6 +2,8 @@
 
     python -m benchmarks.chapters [--seeds 5] [--only ch01 ...]
 
+About 60 minutes on one core. A chapter that is measured replaces what the record has of it.
+
 A cell whose figures come from training carries in its metadata which effect it shows:
 
     effect: {name: ch01 shuffled against sorted, value: lost, bound: 0.3}
@@ -13,26 +15,25 @@ three standard deviations below the mean, so that another processor does not tur
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
-import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from tqdm import tqdm
 
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.lessons import summarise
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = {
+    path.name.partition("_")[0]: path
+    for path in sorted((Path(__file__).parents[1] / "notebooks").glob("ch*.ipynb"))
+}
 
 
 def measure(path: Path, seed: int) -> dict[str, float]:
@@ -59,38 +60,26 @@ def measure(path: Path, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure all chapters and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", help="ch01 ...")
-    arguments = parser.parse_args()
-    path = RESULTS / "chapters.json"
-    chapters = [
-        chapter
-        for chapter in sorted(NOTEBOOKS.glob("ch*.ipynb"))
-        if not arguments.only or chapter.name.partition("_")[0] in arguments.only
-    ]
-    home = Path.cwd()
-    for chapter in chapters:
+    """Measure all chapters; write the record after each, so that the next one loses nothing."""
+    arguments = read_arguments(make_parser(__doc__, seeds=5, only=NOTEBOOKS, threads=1))
+    record = Record("chapters", arguments)
+    for chapter in arguments.only:
+        path = NOTEBOOKS[chapter]
         values: dict[str, list[float]] = {}
-        with tempfile.TemporaryDirectory() as empty:
-            os.chdir(empty)
-            # A process for each run: what a chapter holds in memory goes with it.
-            with ProcessPoolExecutor(
-                1, mp_context=get_context("spawn"), max_tasks_per_child=1
-            ) as pool:
-                runs = pool.map(measure, repeat(chapter), range(arguments.seeds))
-                for effects in tqdm(runs, total=arguments.seeds, desc=chapter.stem):
-                    for name, value in effects.items():
-                        values.setdefault(name, []).append(value)
-            os.chdir(home)
-        # Written after each chapter, so that a failure in the next one loses nothing.
-        results: dict[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
-        prefix = chapter.name.partition("_")[0]
-        results = {k: v for k, v in results.items() if not k.startswith(prefix)}
-        results |= {name: summarise(measured) for name, measured in values.items()}
-        record = {**describe_run("python -m benchmarks.chapters"), "results": results}
-        write_record("chapters", record)
+        # A process for each run: what a chapter holds in memory goes with it.
+        with (
+            tempfile.TemporaryDirectory() as empty,
+            contextlib.chdir(empty),
+            ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool,
+        ):
+            runs = pool.map(measure, repeat(path), range(arguments.seeds))
+            for effects in tqdm(runs, total=arguments.seeds, desc=path.stem):
+                for name, value in effects.items():
+                    values.setdefault(name, []).append(value)
+        for name in [name for name in record.results if name.partition(" ")[0] == chapter]:
+            del record.results[name]
+        record.results.update({name: summarise(found) for name, found in values.items()})
+        record.save(chapter, f"{len(values)} effects")
 
 
 if __name__ == "__main__":

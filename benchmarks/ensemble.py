@@ -2,22 +2,23 @@
 
     python -m benchmarks.ensemble [--preset best] [--members 5]
 
+About 40 minutes on one core.
+
 Nothing is chosen: the members are seeds 0, 1, 2, ... of a preset that was chosen on validation
 data, and they count equally. Their checkpoints stay in `_build/ensemble`, so a stopped run goes on.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from benchmarks.recording import describe_run, log_test_look, write_record
+from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.training import PRESETS, Batches, fit, load_checkpoint, predict
+from mnist_lab.training import PRESETS, Batches, fit, load_checkpoint, logits_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 
@@ -48,7 +49,7 @@ def train_members(preset: str, count: int) -> list[torch.nn.Module]:
 def accuracy_by_size(members: list[torch.nn.Module], digits: DigitSet, preset: str) -> list[float]:
     """Return the accuracy of the first one, two, ... members together."""
     batches = Batches(digits, normalisation=PRESETS[preset].config.normalisation)
-    probabilities = torch.stack([predict(member, batches).softmax(1) for member in members])
+    probabilities = torch.stack([logits_of(member, batches).softmax(1) for member in members])
     sizes = torch.arange(1, len(members) + 1)[:, None, None]
     together = (probabilities.cumsum(0) / sizes).argmax(2)  # (members, n)
     right = (together == batches.labels).double().mean(1)
@@ -57,11 +58,11 @@ def accuracy_by_size(members: list[torch.nn.Module], digits: DigitSet, preset: s
 
 def main() -> None:
     """Train, score once, record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = make_parser(__doc__, threads=1)
     parser.add_argument("--preset", default="best", choices=list(PRESETS))
     parser.add_argument("--members", type=int, default=5)
-    arguments = parser.parse_args()
-    command = f"python -m benchmarks.ensemble --preset {arguments.preset}"
+    arguments = read_arguments(parser)
+    record = Record("ensemble", arguments, options=f"--preset {arguments.preset}", resume=False)
     members = train_members(arguments.preset, arguments.members)
     mnist = load_mnist()
     validation = split(mnist.train, seed=0)[1]
@@ -70,10 +71,8 @@ def main() -> None:
         for part, digits in (("validation", validation), ("test", mnist.test))
     }
     singles = [accuracy_by_size([member], mnist.test, arguments.preset)[0] for member in members]
-    log_test_look(
-        f"ensemble of {len(members)} x {arguments.preset}", 0, scores["test"][-1], command
-    )
-    results = {
+    record.log_test_look(f"ensemble of {len(members)} x {arguments.preset}", 0, scores["test"][-1])
+    record.parts["results"] = {
         "preset": arguments.preset,
         "members": len(members),
         "accuracy": scores["test"][-1],
@@ -82,8 +81,7 @@ def main() -> None:
         "validation_accuracy_by_size": scores["validation"],
         "member_accuracy": summarise(singles),
     }
-    write_record("ensemble", {**describe_run(command), "results": results})
-    print(results)
+    record.save(record.results)
 
 
 if __name__ == "__main__":

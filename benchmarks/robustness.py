@@ -1,7 +1,9 @@
 """What networks read when digits are not as MNIST has them: a table, row by row.
 
     python -m benchmarks.robustness [--seeds 3] [--only pages ...] [--fonts DIR] [--keel DIR]
-    python -m benchmarks.robustness --check FILE    # of one network that a page reads
+    python -m benchmarks.robustness --check FOLDER    # of one checkpoint
+
+About 15 minutes on one core.
 
 Rows are MNIST's validation digits under each of `corruptions.CORRUPTIONS`, and handwriting of other
 people: UCI's digits, which scikit-learn ships, and, where a folder is given, handwriting fonts and
@@ -15,38 +17,38 @@ no training; a recipe that has changed starts anew.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
-from torch import nn
 
 from benchmarks import other_hands
 from benchmarks.presets import is_recipe
-from benchmarks.recording import RESULTS, describe_run, write_record
+from benchmarks.recording import (
+    Record,
+    add,
+    as_json,
+    make_parser,
+    measured,
+    read_arguments,
+)
 from mnist_lab.data import CORRUPTIONS, DigitSet, corrupt, load_mnist, load_uci_digits, split
-from mnist_lab.lessons import summarise
-from mnist_lab.models import build_model
+from mnist_lab.handwriting import Reader, load_reader
 from mnist_lab.training import (
     PAGES,
     PRESETS,
-    Batches,
+    CheckpointError,
     Recipe,
-    evaluate,
-    fingerprint,
     fit,
-    load_checkpoint,
+    identify_data,
 )
 
-COMMAND = "python -m benchmarks.robustness"
 NETWORKS = Path("_build/robustness")
 RECIPES = {
-    "plain": replace(PAGES, config=replace(PAGES.config, augmentation=None), upstrokes=0.0),
+    "plain": replace(PAGES, config=replace(PAGES.config, augmentation=None, upstrokes=0.0)),
     "pages": PAGES,
     "standard": PRESETS["standard"],
 }
@@ -77,42 +79,27 @@ def other_writers(fonts: Path | None, keel: Path | None) -> dict[str, DigitSet]:
     return rows
 
 
-def score(model: nn.Module, recipe: Recipe, rows: Mapping[str, DigitSet]) -> dict[str, float]:
+def score(reader: Reader, rows: Mapping[str, DigitSet]) -> dict[str, float]:
     """Return the accuracy in every row."""
-    normalisation = recipe.config.normalisation
-    return {
-        name: evaluate(model, Batches(digits, normalisation=normalisation)).accuracy
-        for name, digits in rows.items()
-    }
+    return {name: reader.score(digits).accuracy for name, digits in rows.items()}
 
 
-def trained(name: str, recipe: Recipe, seed: int, sets: tuple[DigitSet, DigitSet]) -> nn.Module:
+def trained(name: str, recipe: Recipe, seed: int, sets: tuple[DigitSet, DigitSet]) -> Reader:
     """Return the network of a recipe and seed: from the folder, if it has been trained there."""
-    sets = recipe.prepare(sets[0]), sets[1]
     folder = NETWORKS / f"{name}_{seed}"
     config = replace(recipe.config, seed=seed)
     if (folder / "model.json").exists() and not (folder / "resume.json").exists():
-        model, card = load_checkpoint(folder)
-        asked = {"config": json.loads(json.dumps(config.to_json())), "data": fingerprint(*sets)}
-        if card.arguments == recipe.arguments and asked.items() <= card.training.items():
-            return model
+        asked = {"config": as_json(config), "data": identify_data(*sets)}
+        with suppress(CheckpointError):  # one of another time: it is trained anew
+            reader = load_reader(folder, device="cpu")
+            same = recipe.arguments.items() <= reader.card.arguments.items()
+            if same and asked.items() <= reader.card.training.items():
+                return reader
     run = fit(
         recipe.model, *sets, config, arguments=recipe.arguments, device="cpu", folder=folder,
         progress=False,
     )  # fmt: skip
-    return run.model
-
-
-def read_network(path: Path) -> nn.Module:
-    """Return the network in a file that `export_web` wrote."""
-    with safe_open(path, "pt") as file:
-        card = json.loads(file.metadata()["card"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    model = build_model(card["model"], **card["arguments"])
-    missing, unknown = model.load_state_dict(tensors, strict=False)
-    if unknown or any(not name.endswith("num_batches_tracked") for name in missing):
-        raise SystemExit(f"{path} does not hold the weights of a {card['model']}.")
-    return model.eval()
+    return Reader(run.model, run.card)
 
 
 def draw_table(columns: Mapping[str, Mapping[str, float]]) -> str:
@@ -126,11 +113,11 @@ def draw_table(columns: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def check(path: Path, digits: int = 1_000) -> dict[str, float]:
-    """Score the network in a file on validation digits and UCI's."""
+def check(folder: Path, digits: int = 1_000) -> dict[str, float]:
+    """Score a checkpoint on validation digits and UCI's."""
     _, validation = split(load_mnist().train, seed=0)
     rows = corrupted(validation.subset(np.arange(digits))) | other_writers(None, None)
-    return score(read_network(path), PAGES, rows)
+    return score(load_reader(folder, device="cpu"), rows)
 
 
 def describe_rows(rows: Mapping[str, DigitSet]) -> dict[str, dict[str, Any]]:
@@ -148,42 +135,40 @@ def describe_rows(rows: Mapping[str, DigitSet]) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Measure what the record lacks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser = make_parser(__doc__, seeds=3, only=RECIPES, threads=1)
     parser.add_argument("--fonts", type=Path, help="a folder of handwriting fonts")
     parser.add_argument("--keel", type=Path, help="the folder of penbased.dat")
-    parser.add_argument("--check", type=Path, help="print the table of one exported network")
-    arguments = parser.parse_args()
+    parser.add_argument("--check", type=Path, help="print the table of one checkpoint")
+    arguments = read_arguments(parser)
     if arguments.check:
-        print(draw_table({arguments.check.stem: check(arguments.check)}))
+        print(draw_table({arguments.check.name: check(arguments.check)}))
         return
-    path = RESULTS / "robustness.json"
-    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    record = Record("robustness", arguments)
     sets = split(load_mnist().train, seed=0)
     rows = corrupted(sets[1]) | other_writers(arguments.fonts, arguments.keel)
-    record["rows"] = record.get("rows", {}) | describe_rows(rows)
+    record.parts["rows"] = record.parts.get("rows", {}) | describe_rows(rows)
     if arguments.fonts is not None:
-        record["fonts"] = sorted(file.stem for file in arguments.fonts.iterdir())[1::2]
-    results: dict[str, Any] = record.setdefault("results", {})
+        record.parts["fonts"] = sorted(file.stem for file in arguments.fonts.iterdir())[1::2]
     for name in arguments.only:
         recipe = RECIPES[name]
-        entry = results.get(name, {})
+        entry = record.entry(name)
         if not is_recipe(entry.get("recipe"), recipe):
-            entry = results[name] = {"recipe": json.loads(json.dumps(asdict(recipe))), "rows": {}}
+            entry.clear()
+            entry |= {"recipe": as_json(recipe), "rows": {}}
         for seed in range(arguments.seeds):
-            values = {row: entry["rows"].get(row, {}).get("values", []) for row in rows}
-            lacking = {row: rows[row] for row in rows if len(values[row]) <= seed}
+            lacking = {
+                row: digits for row, digits in rows.items() if measured(entry["rows"], row) <= seed
+            }
             if not lacking:
                 continue
-            found = score(trained(name, recipe, seed, sets), recipe, lacking)
+            found = score(trained(name, recipe, seed, sets), lacking)
             for row, accuracy in found.items():
-                entry["rows"][row] = summarise([*values[row], accuracy])
-            entry["measured"] = describe_run(COMMAND)
-            write_record("robustness", record | describe_run(COMMAND))
+                add(entry["rows"], row, accuracy)
+            entry["measured"] = record.describe()
+            record.save(name, seed, f"{len(found)} rows")
     columns = {
         name: {row: cell["mean"] for row, cell in entry["rows"].items()}
-        for name, entry in results.items()
+        for name, entry in record.results.items()
     }
     print(draw_table(columns))
 

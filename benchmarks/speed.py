@@ -2,6 +2,8 @@
 
     python -m benchmarks.speed [--device cpu|cuda] [--seeds 5] [--only fast ...]
 
+About 6 minutes on two idle cores. The record is written when all recipes have run.
+
 Each recipe learns from the same 55,000 digits, given as bytes in memory. Its time runs until the
 last optimiser step; normalising, shuffling and choosing digits count, importing and scoring do not.
 The recipes take turns, seed after seed, after one run of each light one that is not timed. The
@@ -14,7 +16,6 @@ validation digits.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -29,14 +30,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.recording import RESULTS, describe_run, log_test_look, write_record
+from benchmarks.recording import DEVICES, Record, make_parser, read_arguments
 from mnist_lab.data import MNIST_NORMALISATION, DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.models import build_model, count_parameters
+from mnist_lab.models import build_model, count_parameters, drawn_from
 from mnist_lab.training import PRESETS, Batch, Batches, TrainConfig, choose_device, evaluate, fit
 
 Trained = tuple[nn.Module, float]  # the network and the seconds that its training took
-Recipe = Callable[[DigitSet, int, str], Trained]
+Train = Callable[[DigitSet, int, str], Trained]  # the digits, the seed, the device
 
 HEAVY_SEEDS = 2
 USUAL_EPOCHS = 3
@@ -127,8 +128,7 @@ def _adadelta(
 def train_in_one_pass(digits: DigitSet, seed: int, device: str) -> Trained:
     """Follow the quickest public recipe: Adam with short memory, one-cycle, batches of 256."""
     started = time.perf_counter()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         model = OnePassNet().to(device)
     images = MNIST_NORMALISATION(torch.from_numpy(np.array(digits.images)).to(device)).unsqueeze(1)
     labels = torch.from_numpy(np.array(digits.labels)).to(device)
@@ -156,12 +156,12 @@ def _stop(model: nn.Module, device: str, started: float) -> Trained:
     return model, time.perf_counter() - started
 
 
-def ours(config: TrainConfig, model: str = "small_cnn") -> Recipe:
+def ours(config: TrainConfig, model: str = "small_cnn") -> Train:
     """Return a recipe of the package, trained as the command line trains it."""
 
     def train(digits: DigitSet, seed: int, device: str) -> Trained:
-        few = digits.subset(np.arange(10))  # scored, untimed, because `fit` wants something to
-        result = fit(model, digits, few, replace(config, seed=seed), device=device, progress=False)
+        seeded = replace(config, seed=seed)
+        result = fit(model, digits, config=seeded, device=device, progress=False)
         return result.model, result.seconds
 
     return train
@@ -171,7 +171,7 @@ def ours(config: TrainConfig, model: str = "small_cnn") -> Recipe:
 class Rung:
     """One recipe, what it changes, and whether it is published (scored on the test set)."""
 
-    train: Recipe
+    train: Train
     change: str
     published: bool = False
     heavy: bool = False
@@ -206,19 +206,16 @@ def warm_up(rungs: dict[str, Rung], digits: DigitSet, device: str) -> None:
 
 def main() -> None:
     """Measure, print the table, write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda", "mps"])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", default=list(RUNGS), choices=list(RUNGS))
+    parser = make_parser(__doc__, seeds=5, only=RUNGS, devices=DEVICES)
     parser.add_argument("--no-test", action="store_true", help="validation digits only, no record")
-    arguments = parser.parse_args()
+    arguments = read_arguments(parser)
     device = str(choose_device(arguments.device))
     rungs = {name: RUNGS[name] for name in RUNGS if name in arguments.only}
     mnist = load_mnist()
     train, validation = split(mnist.train, seed=0)
     held_out = Batches(validation, device=device)
     test = Batches(mnist.test, device=device)
-    command = f"python -m benchmarks.speed --device {arguments.device}"
+    record = Record("speed", arguments, resume=False)
     warm_up(rungs, train, device)
     seconds: dict[str, list[float]] = {name: [] for name in rungs}
     scores: dict[str, dict[str, list[float]]] = {
@@ -237,23 +234,19 @@ def main() -> None:
             if rung.published and not arguments.no_test:
                 accuracy = evaluate(model, test).accuracy
                 scores[name]["accuracy"].append(accuracy)
-                log_test_look(f"speed {name}", seed, accuracy, command)
+                record.log_test_look(f"speed {name}", seed, accuracy)
             print(f"{name:14} seed {seed} {spent:7.2f} s, validation {score:.2%}", flush=True)
-    results: dict[str, Any] = {}
     for name, rung in rungs.items():
-        results[name] = {
+        record.results[name] = {
             "change": rung.change,
             "parameters": sizes[name],
             "seconds": {**summarise(seconds[name]), "median": float(np.median(seconds[name]))},
             **{part: summarise(values) for part, values in scores[name].items() if values},
         }
-    record = {**describe_run(command), "results": results}
-    print_table(results)
+    print_table(record.results)
     if not arguments.no_test and len(rungs) == len(RUNGS):
-        suffix = "" if device == "cpu" else f"_{device.partition(':')[0]}"
-        record["ratios"] = ratios(results)
-        print(json.dumps(record["ratios"]), f"-> {RESULTS}/speed{suffix}.json")
-        write_record(f"speed{suffix}", record)
+        record.parts["ratios"] = ratios(record.results)
+        record.save(json.dumps(record.parts["ratios"]), f"-> {record.path}")
 
 
 def print_table(results: dict[str, Any]) -> None:

@@ -11,12 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.files import write_atomically
 from mnist_lab.lessons import load_record
+from tools.marks import write_marked
 
 README = Path(__file__).parents[1] / "README.md"
-OPENING = "<!-- presets: written by `python -m tools.presets_table`, held by a test -->\n"
-CLOSING = "<!-- /presets -->"
+RECORDS = ("presets", "ensemble")
 
 
 def render(record: dict[str, Any]) -> str:
@@ -49,10 +48,8 @@ def render_ensemble(record: dict[str, Any]) -> str:
 
 def main() -> None:
     """Replace what stands between the two marks."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(OPENING)
-    _, _, after = rest.partition(CLOSING)
-    table = render(load_record("presets")) + "\n" + render_ensemble(load_record("ensemble"))
-    write_atomically(README, f"{before}{OPENING}\n{table}\n{CLOSING}{after}")
+    presets, ensemble = (load_record(name) for name in RECORDS)
+    write_marked(README, "presets", render(presets) + "\n" + render_ensemble(ensemble))
 
 
 if __name__ == "__main__":

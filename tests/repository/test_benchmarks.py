@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from dataclasses import asdict, replace
+import os
+import re
+import runpy
+import shutil
+import sys
+from argparse import Namespace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import (
     backbone,
+    chapters,
     ensemble,
     finetuning,
     masked_pretraining,
     presets,
     recording,
+    robustness,
     scaling,
     speed,
     step,
@@ -27,11 +37,15 @@ from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.splits import keep_classes
 from mnist_lab.finetuning.freezing import count_trainable
 from mnist_lab.lessons.records import load_record
-from mnist_lab.models.registry import build_model, count_parameters
+from mnist_lab.models.architecture import count_parameters
+from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.recipes import PRESETS
 from mnist_lab.training.scoring import evaluate
+from tools import benchmarks_table
+from tools.benchmarks_table import Script, find_scripts, render
+from tools.marks import replace_marked
 
 Sets = tuple[DigitSet, DigitSet]
 
@@ -41,22 +55,162 @@ def few(small_sets: Sets) -> DigitSet:
     return small_sets[0].subset(np.arange(300))
 
 
-class TestPresets:
-    def recorded(self, name: str) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads(json.dumps(asdict(PRESETS[name])))
-        return described
+def start(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: str) -> None:
+    """Run a benchmark as `python -m benchmarks.SCRIPT` would, with these arguments."""
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # what a script sets is undone after the test
+    importlib.import_module(f"benchmarks.{script}").main()
 
-    def test_a_record_of_the_recipe_is_known_again(self) -> None:
-        assert presets.is_recipe(self.recorded("best"), PRESETS["best"])
-        assert not presets.is_recipe(self.recorded("best"), PRESETS["standard"])
-        assert not presets.is_recipe(None, PRESETS["best"])
 
-    def test_settings_that_came_after_the_record_had_their_default(self) -> None:
-        old = self.recorded("best")
-        del old["config"]["precision"]
-        assert presets.is_recipe(old, PRESETS["best"])
-        changed = replace(PRESETS["best"].config, precision="bfloat16")
-        assert not presets.is_recipe(old, replace(PRESETS["best"], config=changed))
+class TestEveryScript:
+    scripts = pytest.mark.parametrize("script", [script.name for script in find_scripts()])
+
+    @scripts
+    @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+    def test_starts(
+        self, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", [script, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(f"benchmarks.{script}", run_name="__main__", alter_sys=True)
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert f"python -m benchmarks.{script}" in said
+        assert {"--threads", "--results"} <= set(said.split("[-h]")[1].replace("[", " ").split())
+
+    @scripts
+    def test_offers_no_second_look_at_the_test_set(
+        self, script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        looks = "log_test_look" in (recording.RESULTS.parent / f"{script}.py").read_text()
+        with pytest.raises(SystemExit):
+            start(monkeypatch, script, "--help")
+        assert not (looks and "--anew" in capsys.readouterr().out)
+
+    # What stands in the way of a second measurement: every function that trains.
+    trains = ("fit", "train_epoch", "train_probe")
+
+    @pytest.mark.parametrize(
+        ("script", "arguments"),
+        [
+            ("ablation", ["--seeds", "5"]),
+            ("architectures", ["--seeds", "3"]),
+            ("articles", ["--seeds", "3"]),
+            ("backbone", ["--draws", "3", "--labels", "100", "1000"]),
+            ("backbone", ["--sizes"]),
+            ("finetuning", ["--draws", "10"]),
+            ("masked_pretraining", ["--draws", "5"]),
+            ("presets", ["--seeds", "2"]),
+            ("robustness", ["--seeds", "3"]),
+            ("scaling", ["--seeds", "2"]),
+            ("search", ["--trials", "30"]),
+        ],
+    )
+    def test_leaves_its_record_as_it_is_when_that_lacks_nothing(
+        self,
+        script: str,
+        arguments: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def never(*arguments: Any, **options: Any) -> Any:
+            raise AssertionError("There was nothing to train.")
+
+        module = importlib.import_module(f"benchmarks.{script}")
+        for name in self.trains:
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, never)
+        # To make the digits takes long, and nothing would be done with them.
+        monkeypatch.setattr(robustness, "corrupted", lambda digits: {})
+        monkeypatch.setattr(robustness, "other_writers", lambda fonts, keel: {})
+        monkeypatch.setattr(finetuning, "make_task", self.a_task)
+        ours = tmp_path / f"{script}.json"
+        shutil.copy(recording.RESULTS / ours.name, ours)
+        start(monkeypatch, script, *arguments, "--results", str(tmp_path))
+        assert ours.read_bytes() == (recording.RESULTS / ours.name).read_bytes()
+        assert list(tmp_path.iterdir()) == [ours]
+
+    @staticmethod
+    def a_task(name: str) -> Any:
+        """Return no digits, but the names of their classes."""
+        new = "56789" if name == "nines" else "0123456789"
+        names = Namespace(class_names=tuple(new))
+        old = "01234" if name == "nines" else "0123456789"
+        return finetuning.Task(names, names, names, names, old)  # type: ignore[arg-type]
+
+
+class TestTheTable:
+    def test_is_of_the_scripts_the_records_and_the_chapters_as_they_are(self) -> None:
+        page = benchmarks_table.README.read_text(encoding="utf-8")
+        assert replace_marked(page, "benchmarks", render()) == page, (
+            "run python -m tools.benchmarks_table"
+        )
+
+    def test_every_script_is_there_once_with_a_record_and_a_place(self) -> None:
+        rows = [row.split(" | ") for row in render().splitlines()[2:]]
+        assert [row[0].split("]")[0].removeprefix("| [") for row in rows] == [
+            script.name for script in find_scripts()
+        ]
+        assert all(len(row) == 5 and all(row) for row in rows)
+
+    def test_links_lead_somewhere(self) -> None:
+        page = benchmarks_table.README
+        for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), target
+
+    @pytest.mark.parametrize("script", find_scripts(), ids=lambda script: script.name)
+    def test_minutes_are_about_those_that_were_recorded(self, script: Script) -> None:
+        record = load_record(script.name)
+        if "process_seconds" in record:  # of two threads it counts both
+            assert 0.4 < record["process_seconds"] / 60 / script.minutes < 2
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """A place with one script, its record and a chapter that shows it."""
+        for folder in ("benchmarks/results", "notebooks", "book", "tests"):
+            (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / "benchmarks" / "step.py").write_text(
+            '"""Where the time goes.\n\nAbout 12 minutes on one core.\n"""\ndef main(): ...\n'
+        )
+        (tmp_path / "benchmarks" / "shared.py").write_text('"""No benchmark."""\n')
+        (tmp_path / "benchmarks" / "results" / "step.json").write_text("{}")
+        (tmp_path / "benchmarks" / "results" / "ledger.json").write_text("[]")
+        return tmp_path
+
+    def test_a_row_says_what_the_files_say(self, root: Path) -> None:
+        cell = nbformat.v4.new_code_cell('record = load_record("step")')
+        text = nbformat.v4.new_markdown_cell('`load_record("step")`')
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), root / "notebooks/ch07_a.ipynb")
+        nbformat.write(nbformat.v4.new_notebook(cells=[text]), root / "notebooks/ch08_b.ipynb")
+        (root / "book" / "page.md").write_text("Takes {measured}`step:results.mean|.1f` ms.")
+        (root / "tests" / "test_step.py").write_text('load_record("step")')
+        (root / "benchmarks" / "results" / "step_cuda.json").write_text("{}")
+        assert render(root).splitlines()[2:] == [
+            "| [step](step.py) | Where the time goes. | [step](results/step.json), "
+            "[step_cuda](results/step_cuda.json) | [chapter 7](../notebooks/ch07_a.ipynb), "
+            "[page](../book/page.md) | 12 |"
+        ]
+        (root / "book" / "page.md").unlink()
+        (root / "notebooks" / "ch07_a.ipynb").unlink()
+        assert "| [test_step](../tests/test_step.py) | 12 |" in render(root)
+
+    def test_a_record_of_no_script_and_a_script_without_minutes_are_refused(
+        self, root: Path
+    ) -> None:
+        stray = root / "benchmarks" / "results" / "stepping.json"
+        stray.write_text("{}")
+        with pytest.raises(ValueError, match=r"^No script in benchmarks/ makes stepping\.json\.$"):
+            render(root)
+        stray.unlink()
+        (root / "benchmarks" / "step.py").write_text('"""Where."""\ndef main(): ...\n')
+        with pytest.raises(ValueError, match=r"step\.py does not say how many minutes"):
+            render(root)
+
+    @pytest.mark.parametrize("page", ["nothing", "<!-- a: x -->\n<!-- /a -->\n" * 2])
+    def test_a_page_without_one_marked_place_is_left_alone(self, page: str) -> None:
+        with pytest.raises(ValueError, match=r"has [02] places marked 'a'; it needs one\."):
+            replace_marked(page, "a", "text")
 
 
 class TestSpeed:
@@ -67,7 +221,7 @@ class TestSpeed:
         monkeypatch.setattr(speed, "USUAL_EPOCHS", 1)
         before = torch.random.get_rng_state()
         model, seconds = speed.RUNGS[name].train(few, 0, "cpu")
-        assert 0 < seconds < 60
+        assert seconds > 0
         images = torch.from_numpy(few.images[:5]).unsqueeze(1).float()
         with torch.no_grad():
             assert model.eval()(images).shape == (5, 10)
@@ -119,9 +273,8 @@ class TestStep:
     def test_the_last_digits_of_an_epoch_are_followed_by_the_first_of_the_next(
         self, few: DigitSet
     ) -> None:
-        batches = step.Batches(few, 128, shuffle=True)
-        model = step.build_model("mlp", hidden=8)
-        stepping = step.steps(model, batches, TrainConfig())
+        state = step.start_training(build_model("mlp", hidden=8), few, TrainConfig())
+        stepping = step.steps(state)
         assert [len(next(stepping)[1]) for _ in range(4)] == [128, 128, 44, 128]
 
 
@@ -190,16 +343,232 @@ class TestRecording:
         tried = {"0.01": [0.9, 0.5], "0.001": [0.8, 0.8], "0.003": [0.8, 0.8], "0.1": [0.2, 0.95]}
         assert recording.choose_rate(tried) == 0.001
 
-    def test_what_was_measured_otherwise_is_not_kept(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("recorded", "same"),
+        [
+            ({"name": "a", "inner": {"size": 2}}, True),
+            ({"name": "a"}, False),  # inside, 2 is not the default
+            ({"name": "b", "inner": {"size": 2}}, False),
+            ({"name": "a", "inner": {"size": 2}, "late": [1]}, True),
+            ({"name": "a", "inner": {"size": 2}, "late": [2]}, False),
+            ({"name": "a", "inner": {"size": 2}, "gone": 0}, False),
+            ({"inner": {"size": 2}}, False),  # a name has no default
+            (None, False),
+        ],
+    )
+    def test_settings_that_came_after_the_record_had_their_default(
+        self, recorded: Any, same: bool
     ) -> None:
-        monkeypatch.setattr(recording, "RESULTS", tmp_path)
-        first = recording.Record("trial", {"steps": (1, 2)}, "command", "cpu")
+        @dataclass(frozen=True)
+        class Inner:
+            size: int = 1
+            later: float = 0.5
+
+        @dataclass(frozen=True)
+        class Outer:
+            name: str
+            inner: Inner = field(default_factory=Inner)
+            late: tuple[int, ...] = (1,)
+
+        assert recording.describes(recorded, Outer("a", Inner(2))) == same
+
+
+class TestPresets:
+    @pytest.mark.parametrize("name", list(PRESETS))
+    def test_the_record_is_of_the_presets(self, name: str) -> None:
+        recorded = load_record("presets")["results"][name]["recipe"]
+        config = PRESETS[name].config
+        assert presets.is_recipe(recorded, PRESETS[name])
+        for change in ({"precision": "bfloat16"}, {"upstrokes": config.upstrokes + 0.1}):
+            other = replace(PRESETS[name], config=replace(config, **change))  # type: ignore[arg-type]
+            assert not presets.is_recipe(recorded, other)
+        assert not presets.is_recipe(None, PRESETS[name])
+
+
+class TestRecord:
+    @pytest.fixture
+    def asked(self, tmp_path: Path) -> Namespace:
+        return Namespace(results=tmp_path / "new")
+
+    def test_goes_on_where_it_was_stopped(self, asked: Namespace) -> None:
+        for seed in range(3):
+            record = recording.Record("trial", asked, {"steps": (1, 2)})
+            entry = record.entry("a", 10)
+            assert recording.measured(entry, "accuracy") == seed
+            recording.add(entry, "accuracy", seed / 4)
+            record.save()
+        written = json.loads((asked.results / "trial.json").read_text())
+        assert written["results"]["a"]["10"]["accuracy"]["values"] == [0.0, 0.25, 0.5]
+        assert written["results"]["a"]["10"]["accuracy"]["mean"] == 0.25
+        assert written["command"] == "python -m benchmarks.trial"
+        assert "device" not in written
+        assert list(written)[-2:] == ["steps", "results"]
+
+    def test_what_was_measured_otherwise_is_neither_kept_nor_lost(self, asked: Namespace) -> None:
+        first = recording.Record("trial", asked, {"steps": (1, 2)})
         first.results["a"] = 1
         first.save()
-        again = recording.Record("trial", {"steps": (1, 2)}, "command", "cpu")
-        assert again.results == {"a": 1}
-        assert recording.Record("trial", {"steps": (1, 3)}, "command", "cpu").results == {}
+        before = first.path.read_bytes()
+        with pytest.raises(SystemExit, match=r"another steps: --anew .* --results FOLDER"):
+            recording.Record("trial", asked, {"steps": (1, 3)})
+        assert first.path.read_bytes() == before
+        for anew in (
+            recording.Record("trial", Namespace(**vars(asked), anew=True), {"steps": (1, 3)}),
+            recording.Record("trial", asked, {"steps": (1, 3)}, resume=False),
+        ):
+            assert anew.results == {}
+
+    def test_what_other_parts_it_has_stay(self, asked: Namespace) -> None:
+        asked.results.mkdir()
+        old = {"command": "x", "date": "2020-01-01", "rows": {"a": 1}, "results": {"b": 2}}
+        (asked.results / "trial.json").write_text(json.dumps(old))
+        record = recording.Record("trial", asked)
+        assert record.parts == {"rows": {"a": 1}, "results": {"b": 2}}
+        record.results["c"] = 3
+        record.save()
+        written = json.loads(record.path.read_text())
+        assert written["rows"] == {"a": 1}
+        assert written["results"] == {"b": 2, "c": 3}
+        assert written["date"] > "2020-01-01"
+
+    def test_its_date_is_of_what_it_holds(self, asked: Namespace) -> None:
+        record = recording.Record("trial", asked)
+        record.results["a"] = 1
+        record.save()
+        old = record.path.read_text().replace('"date": "', '"date": "1')
+        record.path.write_text(old)
+        again = recording.Record("trial", asked)
+        again.save("nothing new")
+        assert record.path.read_text() == old
+
+    def test_counts_the_seconds_of_all_its_runs_and_of_other_processes(
+        self, asked: Namespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [100.0]
+        times = Namespace(system=0.0, children_user=0.0, children_system=0.0)
+        monkeypatch.setattr(
+            os, "times", lambda: Namespace(user=now[0] - 10, **{**vars(times), "system": 10.0})
+        )
+        for run, total in enumerate((2.5, 5.0, 7.5)):
+            record = recording.Record("trial", asked)
+            now[0] += 2.5
+            record.results[str(run)] = run
+            record.save()
+            assert json.loads(record.path.read_text())["process_seconds"] == total
+        times.children_user = 30.0
+        record.results["children"] = 1
+        record.save()
+        assert json.loads(record.path.read_text())["process_seconds"] == 37.5
+
+    def test_does_not_count_where_the_first_runs_were_not_counted(self, asked: Namespace) -> None:
+        asked.results.mkdir()
+        (asked.results / "trial.json").write_text('{"results": {"a": 1}}')
+        record = recording.Record("trial", asked)
+        record.results["b"] = 2
+        record.save()
+        assert "process_seconds" not in json.loads(record.path.read_text())
+
+    def test_another_device_and_a_variant_have_records_of_their_own(self, asked: Namespace) -> None:
+        asked.device = "cpu"
+        assert recording.Record("trial", asked).path.name == "trial.json"
+        asked.device = "cuda"
+        record = recording.Record("trial", asked, variant="large", options="--size large")
+        assert record.path.name == "trial_large_cuda.json"
+        assert record.command == "python -m benchmarks.trial --size large --device cuda"
+        record.save()
+        assert json.loads(record.path.read_text())["device"] == "cuda"
+
+    def test_a_look_at_the_test_set_is_a_line_of_the_ledger(self, asked: Namespace) -> None:
+        record = recording.Record("trial", asked, options="--preset best")
+        record.log_test_look("a", 0, 0.99)
+        record.log_test_look("b", 1, 0.98)
+        text = (asked.results / "ledger.json").read_text()
+        assert len(text.splitlines()) == 4
+        assert [(look["recipe"], look["seed"], look["accuracy"]) for look in json.loads(text)] == [
+            ("a", 0, 0.99),
+            ("b", 1, 0.98),
+        ]
+        assert json.loads(text)[0]["command"] == "python -m benchmarks.trial --preset best"
+
+
+class TestTheCommandLine:
+    def read(self, monkeypatch: pytest.MonkeyPatch, *words: str, **options: Any) -> Namespace:
+        monkeypatch.setattr(sys, "argv", ["trial", *words])
+        monkeypatch.setenv("OMP_NUM_THREADS", "7")
+        monkeypatch.setattr(torch, "set_num_threads", self.given.append)
+        return recording.read_arguments(recording.make_parser("What.", **options))
+
+    @pytest.fixture(autouse=True)
+    def nothing_given(self) -> None:
+        self.given: list[int] = []
+
+    def test_has_what_was_asked_for_and_no_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plain = self.read(monkeypatch)
+        assert vars(plain) == {"threads": None, "results": recording.RESULTS}
+        full = self.read(
+            monkeypatch, seeds=5, draws=2, only=iter("ab"), devices=recording.DEVICES, anew=True
+        )
+        assert (full.seeds, full.draws, full.only, full.device, full.anew) == (
+            *(5, 2, ["a", "b"], "cpu", False),
+        )
+
+    def test_threads_are_torchs_own_unless_it_says_so(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.read(monkeypatch)
+        assert (self.given, os.environ["OMP_NUM_THREADS"]) == ([], "7")
+        self.read(monkeypatch, threads=1)
+        assert (self.given, os.environ["OMP_NUM_THREADS"]) == ([1], "1")
+        self.read(monkeypatch, "--threads", "3", threads=1)
+        assert (self.given, os.environ["OMP_NUM_THREADS"]) == ([1, 3], "3")
+        with pytest.raises(SystemExit):
+            self.read(monkeypatch, "--threads", "0")
+
+    def test_results_stay_where_they_are_when_the_script_goes_elsewhere(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert self.read(monkeypatch, "--results", "mine").results == tmp_path / "mine"
+
+
+class TestChapters:
+    def test_a_chapter_replaces_its_own_effects_and_no_others(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cells = [
+            nbformat.v4.new_code_cell("SEED = 0\nx = SEED + 1"),
+            nbformat.v4.new_code_cell("assert x > 9", metadata={"effect": {
+                "name": "ch01 twice", "value": "2 * x", "bound": 9}}),
+        ]  # fmt: skip
+        path = tmp_path / "ch01_a.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        monkeypatch.setattr(chapters, "NOTEBOOKS", {"ch01": path})
+        monkeypatch.setattr(chapters, "ProcessPoolExecutor", InThisProcess)
+        results = tmp_path / "results"
+        results.mkdir()
+        old = {"results": {"ch01 gone": {}, "ch010 stays": {}, "ch02 stays": {}}}
+        (results / "chapters.json").write_text(json.dumps(old))
+        home = Path.cwd()
+        start(monkeypatch, "chapters", "--seeds", "3", "--results", str(results))
+        found = json.loads((results / "chapters.json").read_text())["results"]
+        assert list(found) == ["ch010 stays", "ch02 stays", "ch01 twice"]
+        assert found["ch01 twice"]["values"] == [2.0, 4.0, 6.0]
+        assert Path.cwd() == home
+
+
+class InThisProcess:
+    """What a pool of processes does, without any."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+    def __enter__(self) -> InThisProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    map = staticmethod(map)
 
 
 class TestFinetuning:
@@ -288,11 +657,12 @@ class TestScaling:
     ) -> None:
         met: list[int] = []
 
-        def step(model: Any, optimizer: Any, patches: torch.Tensor, *rest: Any) -> torch.Tensor:
-            met.append(len(patches))
-            return torch.zeros(())
+        def step(state: Any, batch: Any, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            met.append(len(batch[0]))
+            return torch.zeros(()), torch.empty(0)
 
-        monkeypatch.setattr("mnist_lab.finetuning.masked.masked_step", step)
+        monkeypatch.setattr("mnist_lab.training.loop.train_step", step)
+        monkeypatch.setattr(scaling, "SCORED", 20)
         for digits in (128, 1_000, 55_000):
             met.clear()
             assert len(scaling.losses_on_the_way(digits, 16, 0, "cpu", 20)) == scaling.SCORES

@@ -22,7 +22,6 @@ from .basic import MLP as MLP
 from .basic import Linear as Linear
 from .basic import SmallCNN as SmallCNN
 from .deep import DeepMLP as DeepMLP
-from .deep import build_deep_mlp as build_deep_mlp
 from .deep import draw_weights as draw_weights
 from .deep import gradient_norms as gradient_norms
 from .lstm import LSTM as LSTM

@@ -25,6 +25,7 @@ from mnist_lab.models.architecture import HEAD, remember_architecture
 from mnist_lab.models.articles import Article000, Article001, Article002
 from mnist_lab.models.backbones import BACKBONES, Backbone, make_backbone
 from mnist_lab.models.basic import MLP, Linear, SmallCNN
+from mnist_lab.models.deep import DeepMLP
 from mnist_lab.models.lstm import LSTM
 from mnist_lab.models.resnet import ResNet
 from mnist_lab.models.seeding import drawn_from
@@ -151,6 +152,7 @@ def load_backbone(name: str, *, seed: int = 0, **arguments: Any) -> Backbone:
 _OF_THE_BOOK: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,
     "mlp": MLP,
+    "deep_mlp": DeepMLP,
     "small_cnn": SmallCNN,
     "resnet": ResNet,
     "article_000": Article000,

@@ -30,6 +30,7 @@ PARAMETERS = {
     "article_000": 1_199_882,
     "article_001": 693_962,
     "article_002": 421_642,
+    "deep_mlp": 132_362,
     "linear": 7_850,
     "lstm": 82_186,
     "mlp": 203_530,

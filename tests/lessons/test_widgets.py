@@ -105,7 +105,7 @@ class TestLinking:
         assert int(constant("preprocess.js", "BOX")) == geometry.DIGIT_BOX
         assert int(constant("preprocess.js", "DETAIL")) == strokes.DETAIL
         assert constant("forward.js", "FORMAT") == f'"{export.WEB_FORMAT}"'
-        assert float(constant("panel.js", "SMALLEST")) == digit_pad.SMALLEST
+        assert float(constant("panel.js", "SMALLEST")) == digit_pad._SMALLEST
 
 
 class TestDigitPad:

@@ -456,12 +456,11 @@ def _beside(folder: Path, ending: str) -> Path:
 def _load_training_digits(data: str) -> DigitSet:
     """Return the digits to train on: MNIST's training part, or somebody's own."""
     from mnist_lab.data.mnist import load_mnist
-    from mnist_lab.data.own_files import load_path
-    from mnist_lab.handwriting.found import load_digit_image
+    from mnist_lab.handwriting.own_digits import load_own_digits
 
     if data == "mnist":
         return load_mnist().train
-    digits = load_path(data, load_digit_image, prefer="train")
+    digits = load_own_digits(data)
     if digits.part == "test":
         raise ValueError(
             f"{data} holds MNIST's test part alone (t10k), from which nothing may be learnt: name "
@@ -572,8 +571,7 @@ def _check_unfinished(folder: Path, resume: bool) -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.mnist import load_mnist
     from mnist_lab.data.other_sets import load_uci_digits
-    from mnist_lab.data.own_files import load_path
-    from mnist_lab.handwriting.found import load_digit_image
+    from mnist_lab.handwriting.own_digits import load_own_digits
     from mnist_lab.handwriting.reader import load_reader
 
     reader = load_reader(arguments.folder, device=arguments.device)
@@ -582,7 +580,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     elif arguments.data == "uci":
         digits = load_uci_digits()
     else:
-        digits = load_path(arguments.data, load_digit_image)
+        digits = load_own_digits(arguments.data, prefer="test")
     _check_size(digits, reader.card.input_size, arguments.data)
     score = reader.score(digits)
     _say_accuracy("accuracy", round(score.accuracy * score.count), score.count)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.mnist import MNIST, load_mnist
 from mnist_lab.data.splits import split
+from mnist_lab.handwriting.simulated_hands import draw_hand, draw_on_sheet
 from tests.browsing import SITE, cannot_test, launched, served
 from tools.check_chapters import ONE_THREAD
 
@@ -43,6 +45,18 @@ def small_sets(mnist: MNIST) -> tuple[DigitSet, DigitSet]:
     """1,000 digits to train on and 500 to validate on, both from the training part."""
     train, validation = split(mnist.train.subset(np.arange(1_500)), seed=0, validation=500)
     return train, validation
+
+
+@pytest.fixture(scope="session")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of fifty drawings in another hand than MNIST's: five a digit, as pictures."""
+    folder = tmp_path_factory.mktemp("drawings")
+    drawn, labels = draw_hand("imagined", per_class=5, seed=0)
+    for index, (strokes, label) in enumerate(zip(drawn, labels, strict=True)):
+        place = folder / str(label)
+        place.mkdir(exist_ok=True)
+        Image.fromarray(255 - draw_on_sheet(strokes, side=84, pen=3)).save(place / f"{index}.png")
+    return folder
 
 
 @pytest.fixture(scope="session")

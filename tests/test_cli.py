@@ -91,18 +91,6 @@ def reader(mnist: MNIST, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of fifty drawings in another hand than MNIST's: five a digit, as pictures."""
-    folder = tmp_path_factory.mktemp("drawings")
-    drawn, labels = draw_hand("imagined", per_class=5, seed=0)
-    for index, (strokes, label) in enumerate(zip(drawn, labels, strict=True)):
-        place = folder / str(label)
-        place.mkdir(exist_ok=True)
-        Image.fromarray(255 - draw_on_sheet(strokes, side=84, pen=3)).save(place / f"{index}.png")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of twenty drawings of two classes that are no digits."""
     folder = tmp_path_factory.mktemp("signs")

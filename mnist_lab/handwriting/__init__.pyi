@@ -24,6 +24,7 @@ from .ink import find_ink as find_ink
 from .ink import find_ruled_lines as find_ruled_lines
 from .ink import take_paper_away as take_paper_away
 from .ink import to_grey as to_grey
+from .own_digits import load_own_digits as load_own_digits
 from .picture_files import load_picture as load_picture
 from .pieces import Piece as Piece
 from .pieces import cut_apart as cut_apart

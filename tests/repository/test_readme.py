@@ -8,11 +8,14 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from mnist_lab import __version__
 from mnist_lab.lessons.records import load_record
+from mnist_lab.models import registry
 from tools.presets_table import render, render_ensemble
 
 ROOT = Path(__file__).parents[2]
@@ -71,3 +74,30 @@ def test_ci_calls_make_test_and_nothing_generated_is_tracked() -> None:
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert not [name for name in listed if name.startswith(("_build/", "dist/", "runs/", ".venv"))]
+
+
+def test_the_ten_lines_do_what_they_say(
+    drawings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    marked = r"<!-- ten lines: run by a test -->\n\n```python\n(.*?)```"
+    block = re.search(marked, README, re.DOTALL)
+    assert block
+    lines = [line for line in block[1].splitlines() if line.strip()]
+    assert len(lines) <= 12
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "drawings").symlink_to(drawings)
+    page = np.full((200, 300), 255, np.uint8)  # two upright strokes on a sheet
+    page[40:160, 60:75] = page[40:160, 200:215] = 0
+    Image.fromarray(page).save("sum.jpg")
+    try:
+        exec(block[1], {"__name__": "README"})
+    finally:
+        registry.MODELS.pop("my_net", None)
+    read = capsys.readouterr().out.splitlines()
+    assert len(read) == 2
+    for line in read:
+        assert re.fullmatch(r"\d \d+% \(\d+, \d+, \d+, \d+\)", line), line
+    assert {path.suffix for path in Path("runs/mine").iterdir()} == {".json", ".safetensors"}

@@ -37,7 +37,7 @@ NOTEBOOKS = ROOT / "notebooks"
 STUDENT = ROOT / "_build" / "student"
 TEXT_FORMAT = "md:myst"
 SOLUTION = "solution"  # the tag of a cell that students do not see
-CHECK = "check"  # the function of mnist_lab.exercises that judges an answer
+CHECK = "check"  # the function of mnist_lab.lessons.exercises that judges an answer
 EMPTY = "# Your answer"
 FOLDED = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.

@@ -508,6 +508,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the memory in use")
 def test_the_standard_preset_takes_less_than_a_gigabyte_and_a_half(tmp_path: Path) -> None:
     # All data, all batches, augmentation, scoring and saving; of the steps, which take the memory

@@ -4,7 +4,7 @@
     pad                             # shows it; draw
     pad.image                       # uint8 (28, 28): the drawing as MNIST would have it
     pad.label_and_keep(7)           # keep it as an example, and clear the sheet
-    pad.save_examples("mine.npz")   # for `python -m mnist_lab evaluate DIR --data mine.npz`
+    pad.save_examples("mine.npz")   # for `python -m mnist_lab finetune DIR --data mine.npz`
 
 It works wherever anywidget does: JupyterLab, Notebook 7, VS Code, Colab. Colab shows widgets of
 other packages only when asked to, which anywidget does by itself. VS Code finds anywidget's script
@@ -219,7 +219,7 @@ class DigitPad(anywidget.AnyWidget):
         )
 
     def save_examples(self, path: str | Path) -> None:
-        """Write what has been kept as an .npz that `datasets.load_npz` reads."""
+        """Write what has been kept as an .npz, for `load_examples`, `finetune` and `evaluate`."""
         save_npz(path, self.examples)
 
     def load_examples(self, path: str | Path) -> int:

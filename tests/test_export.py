@@ -191,3 +191,17 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         export_web(model, card, out)
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
     assert out.read_bytes() == b"old"
+
+
+def test_a_network_of_ones_own_goes_out_too_registered_or_not(tmp_path: Path) -> None:
+    import onnxruntime
+
+    own = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10)).eval()
+    card = ModelCard.of(own)
+    export_onnx(own, card, tmp_path / "own.onnx")
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(tmp_path / "own.onnx")
+    (found,) = session.run(None, {"images": images.numpy()})
+    assert np.allclose(found, own(images).detach().numpy(), atol=1e-5)
+    with pytest.raises(ExportError, match="The page cannot compute 'Sequential'"):
+        web_bytes(own, card)

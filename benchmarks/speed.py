@@ -256,7 +256,7 @@ def print_table(results: dict[str, Any]) -> None:
         part = "test" if "accuracy" in row else "validation"
         print(
             f"{name:14} {row['seconds']['median']:8.2f} s  {accuracy['mean']:.2%} "
-            f"± {accuracy['std']:.2%} ({part}, {accuracy['n']} seeds)  {row['change']}"
+            f"± {accuracy['std'] or 0:.2%} ({part}, {accuracy['n']} seeds)  {row['change']}"
         )
 
 

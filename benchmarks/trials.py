@@ -151,7 +151,9 @@ def main() -> None:
     record.save()
     for name, row in record.results.items():
         accuracy = row["validation_accuracy"]
-        print(f"{name:24} {accuracy['mean']:.2%} ± {accuracy['std']:.2%}  time {row['time']:.2f}")
+        print(
+            f"{name:24} {accuracy['mean']:.2%} ± {accuracy['std'] or 0:.2%}  time {row['time']:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from benchmarks import (
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.splits import keep_classes
 from mnist_lab.finetuning.freezing import count_trainable
-from mnist_lab.lessons.records import load_record
+from mnist_lab.lessons.records import load_record, summarise
 from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
@@ -240,6 +240,14 @@ class TestSpeed:
         expected = (torch.from_numpy(few.images[7]).float() / 255 - 0.1307) / 0.3081
         assert torch.allclose(image[0], expected, atol=1e-5)
         assert label == few.labels[7]
+
+    def test_one_seed_has_no_spread_and_still_a_row(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        row: dict[str, Any] = {"change": "none", "seconds": {"median": 1.5}}
+        row["validation_accuracy"] = summarise([0.99])
+        speed.print_table({"fast": row})
+        assert capsys.readouterr().out.split()[:5] == ["fast", "1.50", "s", "99.00%", "±"]
 
     def test_ratios_are_of_medians(self) -> None:
         seconds = {"fast": 1.0, "fast_bfloat16": 0.5, "one_pass": 4.0, "usual": 200.0}

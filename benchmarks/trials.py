@@ -98,7 +98,7 @@ TRIALS = {
     "batches of 256": Trial({"batch_size": 256, "learning_rate": 0.06}),
     "a third of the rate": Trial({"learning_rate": 0.01}),
     "twice the rate": Trial({"learning_rate": 0.06}),
-    "constant rate": Trial({"schedule": "constant", "learning_rate": 0.003}),
+    "constant rate": Trial({"schedule": "constant", "learning_rate": 0.003, "adam_beta2": 0.999}),
     "SGD": Trial({"optimizer": "sgd", "learning_rate": 0.1}),
     "no label smoothing": Trial({"label_smoothing": 0.0}),
     "label smoothing 0.2": Trial({"label_smoothing": 0.2}),

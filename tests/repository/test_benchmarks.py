@@ -181,18 +181,20 @@ class TestTheTable:
     def test_a_row_says_what_the_files_say(self, root: Path) -> None:
         cell = nbformat.v4.new_code_cell('record = load_record("step")')
         text = nbformat.v4.new_markdown_cell('`load_record("step")`')
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), root / "notebooks/ch07_a.ipynb")
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[cell]), root / "notebooks/ch07_go_deeper.ipynb"
+        )
         nbformat.write(nbformat.v4.new_notebook(cells=[text]), root / "notebooks/ch08_b.ipynb")
         (root / "book" / "page.md").write_text("Takes {measured}`step:results.mean|.1f` ms.")
         (root / "tests" / "test_step.py").write_text('load_record("step")')
         (root / "benchmarks" / "results" / "step_cuda.json").write_text("{}")
         assert render(root).splitlines()[2:] == [
             "| [step](step.py) | Where the time goes. | [step](results/step.json), "
-            "[step_cuda](results/step_cuda.json) | [chapter 7](../notebooks/ch07_a.ipynb), "
+            "[step_cuda](results/step_cuda.json) | [chapter 7](../notebooks/ch07_go_deeper.ipynb), "
             "[page](../book/page.md) | 12 |"
         ]
         (root / "book" / "page.md").unlink()
-        (root / "notebooks" / "ch07_a.ipynb").unlink()
+        (root / "notebooks" / "ch07_go_deeper.ipynb").unlink()
         assert "| [test_step](../tests/test_step.py) | 12 |" in render(root)
 
     def test_a_record_of_no_script_and_a_script_without_minutes_are_refused(

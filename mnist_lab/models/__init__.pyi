@@ -26,7 +26,6 @@ from .deep import draw_weights as draw_weights
 from .deep import gradient_norms as gradient_norms
 from .lstm import LSTM as LSTM
 from .registry import MODELS as MODELS
-from .registry import Builder as Builder
 from .registry import build_model as build_model
 from .registry import load_backbone as load_backbone
 from .registry import register as register

@@ -31,17 +31,17 @@ from mnist_lab.models.resnet import ResNet
 from mnist_lab.models.seeding import drawn_from
 from mnist_lab.models.vit import VisionTransformer
 
-Builder = TypeVar("Builder", bound=Callable[..., nn.Module])
+_Builder = TypeVar("_Builder", bound=Callable[..., nn.Module])
 
 MODELS: dict[str, Callable[..., nn.Module]] = {}
 
 
 @overload
-def register(name: str, builder: Builder) -> Builder: ...
+def register(name: str, builder: _Builder) -> _Builder: ...
 
 
 @overload
-def register(name: str) -> Callable[[Builder], Builder]: ...
+def register(name: str) -> Callable[[_Builder], _Builder]: ...
 
 
 def register(name: str, builder: Any = None) -> Any:

@@ -44,12 +44,12 @@ class Draws:
         return drawn[:, self.piece]
 
     def uniform_each(self, *shape: int) -> Tensor:
-        """Draw from [0, 1) an array for each example: (n, *shape)."""
+        """Draw from [0, 1) an array for each example: `(n, *shape)`."""
         drawn = torch.rand(self.whole, *shape, generator=self.generator, device=self._device)
         return drawn[self.piece]
 
     def normal_each(self, *shape: int) -> Tensor:
-        """Draw from the normal distribution an array for each example: (n, *shape)."""
+        """Draw from the normal distribution an array for each example: `(n, *shape)`."""
         drawn = torch.randn(self.whole, *shape, generator=self.generator, device=self._device)
         return drawn[self.piece]
 

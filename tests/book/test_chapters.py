@@ -274,3 +274,11 @@ def test_figures_in_colab_need_only_the_package(path: Path) -> None:
         *sys.stdlib_module_names,
     }
     assert set(modules) <= allowed
+
+
+def test_every_chapter_installs_the_package_in_the_same_way() -> None:
+    """Colab runs this cell alone of all; nothing else here would see a word that it lacks."""
+    first = {path.stem: re.sub(r"  # noqa: .*", "", cells(path)[0].source) for path in PATHS}
+    assert len(set(first.values())) == 1, first
+    (cell,) = set(first.values())
+    assert re.search(r"^    import torch$.*^    %pip .*{torch\.__version__} ", cell, re.M | re.S)

@@ -33,7 +33,7 @@ from mnist_lab.training.batches import Batch
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.draws import Draws
 from mnist_lab.training.processes import inside_replica
-from mnist_lab.training.scoring import Score, eval_mode
+from mnist_lab.training.scoring import Score, cast_for, eval_mode
 
 METHOD = "masked pretraining"  # how a card calls it
 
@@ -270,7 +270,8 @@ class GuessHiddenPatches:
             height, width = images.shape[2:]
             raise ValueError(f"The images must be 28 x 28, found {height} x {width}.")
         kept = draw_kept(autoencoder.patches, self.mask_share, draws).to(images.device)
-        loss = masked_loss(model(patches, kept), patches, kept, self.normalised_targets)
+        guesses = model(cast_for(model, patches), kept)
+        loss = masked_loss(guesses, patches, kept, self.normalised_targets)
         return loss, torch.empty(0, device=images.device)
 
     def score(self, model: nn.Module, batches: Iterable[Batch]) -> Score:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mnist_lab.models.backbones import Backbone
 from mnist_lab.training.batches import Batch
-from mnist_lab.training.scoring import eval_mode
+from mnist_lab.training.scoring import cast_for, eval_mode
 
 
 def cache_features(model: Backbone, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
@@ -19,7 +19,7 @@ def cache_features(model: Backbone, batches: Iterable[Batch]) -> tuple[Tensor, T
     In eval mode and without gradients; the mode of every part is restored.
     """
     with eval_mode(model), torch.no_grad():
-        pairs = [(model.features(images), labels) for images, labels in batches]
+        pairs = [(model.features(cast_for(model, images)), labels) for images, labels in batches]
     features, labels = zip(*pairs, strict=True)
     return torch.cat(features), torch.cat(labels)
 

@@ -25,7 +25,7 @@ from mnist_lab.data.digit_set import DataError, DigitSet, align_classes
 from mnist_lab.handwriting.found import FoundDigit, find_digits, find_digits_in_file
 from mnist_lab.training.batches import Batches, choose_device
 from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint
-from mnist_lab.training.scoring import Score, eval_mode, evaluate
+from mnist_lab.training.scoring import Score, cast_for, eval_mode, evaluate
 
 ABSTAINED = -1  # the label of an image of which the reader is not sure enough
 _AT_ONCE = 1_000  # images
@@ -141,12 +141,11 @@ class Reader:
                 f"The images must be uint8 (n, {height}, {width}), found {images.dtype} "
                 f"{images.shape}."
             )
-        kind = next((p.dtype for p in self.model.parameters()), torch.float32)
         parts = []
         with eval_mode(self.model), torch.no_grad():
             for start in range(0, max(len(images), 1), _AT_ONCE):
                 pixels = torch.from_numpy(np.array(images[start : start + _AT_ONCE]))[:, None]
-                batch = self.card.normalisation(pixels.to(self.device)).to(kind)
+                batch = cast_for(self.model, self.card.normalisation(pixels.to(self.device)))
                 # To the CPU first: Apple's GPUs have no float64.
                 parts.append(self.model(batch).float().cpu().double())
         return torch.cat(parts)

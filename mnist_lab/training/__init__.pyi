@@ -52,6 +52,7 @@ from .runs import identify_data as identify_data
 from .schedules import learning_rate_at as learning_rate_at
 from .scoring import NOT_SCORED as NOT_SCORED
 from .scoring import Score as Score
+from .scoring import cast_for as cast_for
 from .scoring import eval_mode as eval_mode
 from .scoring import evaluate as evaluate
 from .scoring import logits_of as logits_of

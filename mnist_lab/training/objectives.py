@@ -21,7 +21,7 @@ from mnist_lab.models.architecture import HEAD
 from mnist_lab.training.batches import Batch
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.draws import Draws
-from mnist_lab.training.scoring import Score, evaluate
+from mnist_lab.training.scoring import Score, cast_for, evaluate
 
 
 class Objective(Protocol):
@@ -72,7 +72,9 @@ class Classify:
     ) -> tuple[Tensor, Tensor]:
         """Return the mean cross-entropy in nats, and which answers were right."""
         images, labels = batch
-        logits = model(images).float()  # bfloat16 is for products; the loss wants more digits
+        logits = model(
+            cast_for(model, images)
+        ).float()  # bfloat16 is for products; the loss wants more digits
         loss = F.cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
         return loss, logits.detach().argmax(1) == labels
 

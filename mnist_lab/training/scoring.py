@@ -46,6 +46,11 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             part.training = training
 
 
+def cast_for(model: nn.Module, images: Tensor) -> Tensor:
+    """Return images in the precision of the model's weights: batches come in float32."""
+    return images.to(next((p.dtype for p in model.parameters()), images.dtype))
+
+
 def score_as_is(model: nn.Module, batches: Iterable[Batch]) -> Score:
     """Score each example once, without gradients, in whatever mode the model is.
 
@@ -54,7 +59,7 @@ def score_as_is(model: nn.Module, batches: Iterable[Batch]) -> Score:
     loss, correct, count = 0.0, 0, 0
     with torch.no_grad():
         for images, labels in batches:
-            logits = model(images)
+            logits = model(cast_for(model, images)).float()
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
             count += len(labels)
@@ -80,4 +85,4 @@ def logits_of(model: nn.Module, batches: Iterable[Batch]) -> Tensor:
     Tensor (n, classes), on the batches' device: logits, for a model that returns logits.
     """
     with eval_mode(model), torch.no_grad():
-        return torch.cat([model(images) for images, _ in batches])
+        return torch.cat([model(cast_for(model, images)) for images, _ in batches])

@@ -35,7 +35,7 @@ from mnist_lab.training.loop import (
     train_step,
 )
 from mnist_lab.training.runs import FitResult, fit
-from mnist_lab.training.scoring import Score, evaluate
+from mnist_lab.training.scoring import Score, evaluate, logits_of
 from mnist_lab.training.selection import find_hardest
 from tests.training.small_runs import (
     EVERYTHING,
@@ -619,6 +619,16 @@ class TestOwnNetwork:
         assert same(result.model, state.model)
         assert result.best.epoch == PLAIN.epochs
         assert "validation_accuracy" not in result.card.training
+
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    def test_in_bfloat16_is_trained_and_scored(self, precision: Any, sets: Sets) -> None:
+        own = build_model("mlp", seed=0, hidden=16).to(torch.bfloat16)
+        config = replace(PLAIN, precision=precision)
+        result = fit(own, *sets, config, device="cpu", progress=False)
+        assert {p.dtype for p in result.model.parameters()} == {torch.bfloat16}
+        assert result.reports[-1].train.loss < result.reports[0].train.loss
+        assert logits_of(own, Batches(sets[1])).shape == (200, 10)
+        assert result.best.validation.count == 200
 
     def test_arguments_are_for_a_name(self, sets: Sets) -> None:
         with pytest.raises(ValueError, match=r"^arguments build a model by its name"):

@@ -656,7 +656,7 @@ def _end(arguments: argparse.Namespace, record: dict[str, Any]) -> None:
 
 
 # What a person can do something about; anything else is a bug and keeps its traceback.
-COMPLAINTS = (ValueError, FloatingPointError, OSError)
+COMPLAINTS = (ValueError, FloatingPointError, OSError, MemoryError)
 
 
 def _complain(arguments: argparse.Namespace, error: Exception) -> int:

@@ -18,7 +18,7 @@ import torch
 from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.training import PRESETS, Batches, fit, load_checkpoint, logits_of
+from mnist_lab.training import PRESETS, Batches, fit, logits_of
 
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 
@@ -29,20 +29,16 @@ def train_members(preset: str, count: int) -> list[torch.nn.Module]:
     train, validation = split(load_mnist().train, seed=0)
     members = []
     for seed in range(count):
-        folder = CHECKPOINTS / f"{preset}_{seed}"
-        if not (folder / "done").exists():
-            config = replace(recipe.config, seed=seed)
-            fit(
-                recipe.model,
-                train,
-                validation,
-                config,
-                arguments=recipe.arguments,
-                folder=folder,
-                resume=True,
-            )
-            (folder / "done").touch()
-        members.append(load_checkpoint(folder)[0])
+        result = fit(
+            recipe.model,
+            train,
+            validation,
+            replace(recipe.config, seed=seed),
+            arguments=recipe.arguments,
+            folder=CHECKPOINTS / f"{preset}_{seed}",
+            resume=True,
+        )
+        members.append(result.model)
     return members
 
 

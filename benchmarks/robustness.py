@@ -18,7 +18,6 @@ no training; a recipe that has changed starts anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +39,8 @@ from mnist_lab.handwriting import Reader, load_reader
 from mnist_lab.training import (
     PAGES,
     PRESETS,
-    CheckpointError,
     Recipe,
     fit,
-    identify_data,
 )
 
 NETWORKS = Path("_build/robustness")
@@ -86,19 +83,17 @@ def score(reader: Reader, rows: Mapping[str, DigitSet]) -> dict[str, float]:
 
 def trained(name: str, recipe: Recipe, seed: int, sets: tuple[DigitSet, DigitSet]) -> Reader:
     """Return the network of a recipe and seed: from the folder, if it has been trained there."""
-    folder = NETWORKS / f"{name}_{seed}"
-    config = replace(recipe.config, seed=seed)
-    if (folder / "model.json").exists() and not (folder / "resume.json").exists():
-        asked = {"config": as_json(config), "data": identify_data(*sets)}
-        with suppress(CheckpointError):  # one of another time: it is trained anew
-            reader = load_reader(folder, device="cpu")
-            same = recipe.arguments.items() <= reader.card.arguments.items()
-            if same and asked.items() <= reader.card.training.items():
-                return reader
     run = fit(
-        recipe.model, *sets, config, arguments=recipe.arguments, device="cpu", folder=folder,
+        recipe.model,
+        *sets,
+        replace(recipe.config, seed=seed),
+        arguments=recipe.arguments,
+        device="cpu",
+        folder=NETWORKS / f"{name}_{seed}",
+        resume=True,
+        overwrite=True,  # one of another time is trained anew
         progress=False,
-    )  # fmt: skip
+    )
     return Reader(run.model, run.card)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_lab import __version__
+from mnist_lab.terminal import let_go_of_pipes, noticing_ctrl_c, prepare_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,34 @@ if TYPE_CHECKING:
 
 # What several processes can do together; anything else the first of them does alone.
 SHARED = ("train", "pretrain")
+
+
+def _path(text: str) -> Path:
+    """Read a path; an empty one would be the current folder, which nobody means by it."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name; is a variable not set?")
+    return Path(text)
+
+
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name; is a variable not set?")
+    return text
+
+
+def _whole(low: int, high: int = 10**9) -> Callable[[str], int]:
+    """Return what reads a whole number in a range."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number from {low} on")
+        return value
+
+    return read
 
 
 class _Parser(argparse.ArgumentParser):
@@ -84,6 +113,7 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument(
         "--model",
+        type=_name,
         metavar="NAME",
         help="another network than the preset's, such as mlp, resnet or vit (a wrong name is "
         "answered with all of them); efficientnet_lite0 and resnet18 start from their ImageNet "
@@ -91,7 +121,7 @@ def _add_train(commands: Any) -> None:
     )
     _add_data(parser, default="mnist")
     parser.add_argument(
-        "--epochs", type=int, metavar="N", help="another number of epochs than the preset's"
+        "--epochs", type=_whole(1), metavar="N", help="another number of epochs than the preset's"
     )
     _add_run(parser, "runs/PRESET")
     parser.add_argument(
@@ -114,7 +144,7 @@ def _add_pretrain(commands: Any) -> None:
         "digits, normalised), seconds (training only), parameters (of the encoder), epochs, "
         "device, seed.",
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="default: 10")
+    parser.add_argument("--epochs", type=_whole(1), metavar="N", help="default: 10")
     parser.add_argument(
         "--mask-share",
         type=float,
@@ -138,7 +168,7 @@ def _add_finetune(commands: Any) -> None:
         "seconds (training only), parameters, epochs, device, seed, way, trained_on and held_out "
         "(how many digits).",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
     _add_data(parser, required=True)
     parser.add_argument(
         "--way",
@@ -150,7 +180,7 @@ def _add_finetune(commands: Any) -> None:
     )
     parser.add_argument(
         "--rehearse",
-        type=int,
+        type=_whole(0),
         default=0,
         metavar="N",
         help="mix N of MNIST's digits of each class in, so that they are not forgotten "
@@ -158,7 +188,7 @@ def _add_finetune(commands: Any) -> None:
     )
     parser.add_argument(
         "--steps",
-        type=int,
+        type=_whole(1),
         metavar="N",
         help="about how many steps of 32 digits, in whole epochs (default: 300)",
     )
@@ -177,6 +207,7 @@ def _add_data(parser: argparse.ArgumentParser, **options: Any) -> None:
     or_default = " (default)" if "default" in options else ""
     parser.add_argument(
         "--data",
+        type=_name,
         metavar="mnist|PATH",
         help=f"MNIST's training part{or_default}, or your own digits: {_OWN_DIGITS}",
         **options,
@@ -185,16 +216,23 @@ def _add_data(parser: argparse.ArgumentParser, **options: Any) -> None:
 
 def _add_run(parser: argparse.ArgumentParser, default: str) -> None:
     """Add what every command that trains takes."""
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument(
+        "--seed", type=_whole(0, 2**63 - 1), default=0, metavar="N", help="default: 0"
+    )
     _add_device(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"folder of the checkpoint (default: {default})"
+        "--out", type=_path, metavar="DIR", help=f"folder of the checkpoint (default: {default})"
     )
     parser.add_argument(
         "--resume",
         action="store_true",
         help="go on with the unfinished run in --out as if it had never stopped; start one if "
-        "there is none",
+        "there is none; end at once if it is finished",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the checkpoint in --out, when the new one is finished",
     )
     _add_json(parser)
 
@@ -206,9 +244,10 @@ def _add_evaluate(commands: Any) -> None:
         description="Score a checkpoint on labelled digits.",
         epilog="With --json: accuracy (0 to 1), loss (nats), n.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
     parser.add_argument(
         "--data",
+        type=_name,
         default="mnist",
         metavar="mnist|uci|PATH",
         help=f"MNIST's test part (default), UCI digits, or your own: {_OWN_DIGITS}",
@@ -229,8 +268,8 @@ def _add_predict(commands: Any) -> None:
         "with digit, probability, and box: left, top, right, bottom in pixels) and error. One bad "
         "file does not stop the others; the status is then 2.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("images", nargs="+", type=_name, metavar="IMAGE", help="picture files")
     _add_device(parser)
     _add_json(parser)
     parser.set_defaults(run=_predict)
@@ -244,9 +283,16 @@ def _add_export(commands: Any) -> None:
         "pages reads (web: linear, mlp and small_cnn of at most 250 kB).",
         epilog="With --json: file, format, model, bytes.",
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
     parser.add_argument("--format", required=True, choices=["onnx", "web"], help="onnx or web")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write")
+    parser.add_argument(
+        "--out", type=_path, required=True, metavar="FILE", help="the file to write"
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace FILE also if it is not such a file that this command wrote",
+    )
     _add_json(parser)
     parser.set_defaults(run=_export)
 
@@ -282,6 +328,8 @@ def _train(arguments: argparse.Namespace) -> int:
     config = replace(recipe.config, seed=arguments.seed)
     if arguments.epochs is not None:
         config = replace(config, epochs=arguments.epochs)
+    _check_name(name)
+    _check_beforehand(arguments, folder)
     digits = _load_training_digits(arguments.data)
     if arguments.test and digits.class_names != load_mnist().test.class_names:
         raise ValueError("--test scores MNIST's test digits, and these digits have other classes.")
@@ -305,6 +353,7 @@ def _train(arguments: argparse.Namespace) -> int:
             origin=origin,
             folder=folder,
             resume=arguments.resume,
+            overwrite=arguments.overwrite,
             ranks=ranks,
             **built,
         )
@@ -332,18 +381,22 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     if arguments.epochs is not None:
         config = replace(config, epochs=arguments.epochs)
     objective = GuessHiddenPatches(mask_share=arguments.mask_share)
+    _check_beforehand(arguments, folder)
     encoder = build_model("vit", seed=config.seed)
+    model = make_autoencoder(encoder, seed=config.seed)
+    objective.check(model, config, ())
     train, validation = _hold_out(load_mnist().train, 5_000)
 
     def run(ranks: Ranks) -> FitResult:
         return fit(
-            make_autoencoder(encoder, seed=config.seed),
+            model,
             train,
             validation,
             config,
             objective=objective,
             folder=folder,
             resume=arguments.resume,
+            overwrite=arguments.overwrite,
             ranks=ranks,
         )
 
@@ -370,16 +423,15 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.mnist import load_mnist
     from mnist_lab.data.splits import few_labels
     from mnist_lab.finetuning.heads import replace_head
-    from mnist_lab.finetuning.lora import save_lora, strip_lora
+    from mnist_lab.finetuning.lora import strip_lora
     from mnist_lab.finetuning.ways import FINETUNE, WAYS, finetune
     from mnist_lab.training.checkpoints import load_checkpoint, read_digest
 
-    model, card = load_checkpoint(arguments.folder)
     folder = arguments.out or _beside(arguments.folder, "finetuned")
     if folder.resolve() == arguments.folder.resolve():
         raise ValueError(f"--out {folder} would overwrite the checkpoint that is fine-tuned.")
-    if arguments.rehearse < 0:
-        raise ValueError(f"--rehearse cannot be {arguments.rehearse}.")
+    model, card = load_checkpoint(arguments.folder)
+    _check_beforehand(arguments, folder)
     digits = _load_training_digits(arguments.data)
     _check_size(digits, card.input_size, arguments.data)
     if set(digits.class_names) <= set(card.class_names):
@@ -426,15 +478,14 @@ def _finetune(arguments: argparse.Namespace) -> int:
             origin=origin,
             folder=folder,
             resume=arguments.resume,
+            overwrite=arguments.overwrite,
             ranks=ranks,
         )
 
     result = _learn(arguments, folder, run)
     if isinstance(result, int):
         return result
-    if arguments.way == "lora":
-        save_lora(folder, result.model)
-        result = replace(result, model=strip_lora(result.model))  # as the checkpoint has it
+    result = replace(result, model=strip_lora(result.model))  # as the checkpoint has it
     record = _describe_run(arguments, result, f"{card.model} ({arguments.way})")
     record |= {
         "way": arguments.way,
@@ -496,22 +547,41 @@ def _learn(
     """
     from mnist_lab.training.batches import choose_device
     from mnist_lab.training.processes import Ranks, join
+    from mnist_lab.training.runs import describe_folder
 
     device = choose_device(arguments.device)
     shared = arguments.command in SHARED
     with join(device) if shared else nullcontext(Ranks(device=device)) as ranks:
-        _check_unfinished(folder, arguments.resume)
         try:
             result = run(ranks)
         except KeyboardInterrupt:
             if ranks.first:
-                print(
-                    f"Stopped: {folder} holds a usable checkpoint; --resume goes on after the last "
-                    f"whole epoch.",
-                    file=sys.stderr,
-                )
+                _tell(f"Stopped: {_for_the_command_line(describe_folder(folder))}")
             return 130
+    if result.finished_before and ranks.first:
+        _tell(f"{folder} holds this very run, and it is finished: there was nothing left to do.")
     return result if ranks.first else 0
+
+
+def _check_name(name: str) -> None:
+    """Refuse a network that nobody knows."""
+    from mnist_lab.models.registry import MODELS
+
+    if name not in MODELS:
+        raise ValueError(f"No model {name!r:.60}; there are {', '.join(sorted(MODELS))}.")
+
+
+def _check_beforehand(arguments: argparse.Namespace, folder: Path) -> None:
+    """Refuse before any work what would be refused after it."""
+    from mnist_lab.folders import claim
+    from mnist_lab.training.batches import choose_device
+    from mnist_lab.training.runs import check_folder
+
+    choose_device(arguments.device)
+    check_folder(folder, resume=arguments.resume, overwrite=arguments.overwrite)
+    if _is_first():
+        with claim(folder):  # it is there and takes a file
+            pass
 
 
 def _describe_run(arguments: argparse.Namespace, result: FitResult, name: str) -> dict[str, Any]:
@@ -550,19 +620,6 @@ def _score_on_test(result: FitResult, config: TrainConfig) -> dict[str, Any]:
     score = evaluate(result.model, test)
     _say_accuracy("test accuracy", round(score.accuracy * score.count), score.count)
     return {"accuracy": score.accuracy, "n": score.count}
-
-
-def _check_unfinished(folder: Path, resume: bool) -> None:
-    """Refuse to start anew over what an interrupted run left."""
-    from mnist_lab.training.checkpoints import load_tensors
-    from mnist_lab.training.runs import RESUME
-
-    if not resume and (folder / f"{RESUME}.json").exists():
-        done = load_tensors(folder, RESUME)[1].get("epoch")
-        raise ValueError(
-            f"{folder} holds an unfinished run ({done} epochs are done): go on with "
-            f"--resume, or name another folder with --out."
-        )
 
 
 # --- What reads ----------------------------------------------------------------------------------
@@ -606,9 +663,9 @@ def _predict(arguments: argparse.Namespace) -> int:
                 }
                 for digit in reader.read_picture(file)
             ]
-        except HandwritingError as error:
-            problem = str(error)
-            print(f"mnist_lab predict: {problem}", file=sys.stderr)
+        except (HandwritingError, FloatingPointError, MemoryError) as error:
+            problem = _one_line(error) or f"{file} takes more memory than there is."
+            _tell(f"mnist_lab predict: {problem}")
         results.append({"file": file, "digits": digits, "error": problem})
         for digit in digits:
             _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")
@@ -617,16 +674,16 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from mnist_lab.export import ExportError, export_onnx, export_web
+    from mnist_lab.export import ExportError, check_free, export_onnx, export_web
     from mnist_lab.handwriting.reader import load_reader
 
-    reader = load_reader(arguments.folder, device="cpu")
-    model, card = reader.model, reader.card
     out: Path = arguments.out
     if not out.parent.is_dir():
         raise ExportError(f"There is no folder {out.parent} to write {out.name} into.")
-    if out.is_dir():
-        raise ExportError(f"{out} is a folder; name a file.")
+    if not arguments.overwrite:
+        check_free(out)
+    reader = load_reader(arguments.folder, device="cpu")
+    model, card = reader.model, reader.card
     with redirect_stdout(sys.stderr):  # the exporter may talk
         (export_onnx if arguments.format == "onnx" else export_web)(model, card, out)
     size = out.stat().st_size
@@ -640,6 +697,20 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _say(line: str) -> None:
     print(line)
+
+
+def _tell(line: str) -> None:
+    """Say something that is no result."""
+    print(line, file=sys.stderr)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _for_the_command_line(sentence: str) -> str:
+    """Let a sentence of `training.runs` name options where it names arguments."""
+    return sentence.replace("resume=True", "--resume").replace("overwrite=True", "--overwrite")
 
 
 def _say_accuracy(what: str, correct: int, count: int) -> None:
@@ -663,8 +734,8 @@ def _complain(arguments: argparse.Namespace, error: Exception) -> int:
     # Of several processes all meet the same wrong input or loss, and the first says so; what the
     # system refused, or who was lost, each knows of itself.
     if _is_first() or isinstance(error, OSError):
-        sentence = " ".join(str(error).split())
-        print(f"mnist_lab {arguments.command}: {sentence}", file=sys.stderr)
+        sentence = _for_the_command_line(_one_line(error)) or "There is not enough memory."
+        _tell(f"mnist_lab {arguments.command}: {sentence}")
     return 2
 
 
@@ -675,19 +746,42 @@ def _is_first() -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    prepare_streams()
+    try:
+        status = _run(argv)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        return status
+    except BrokenPipeError:  # whoever was reading, such as `head`, has read enough
+        let_go_of_pipes()
+        return 128 + 13  # as a shell tells of a program that a closed pipe has ended
+
+
+def _run(argv: Sequence[str] | None) -> int:
     with _silence_unless(_is_first()):
         arguments = make_parser().parse_args(argv)
     if arguments.command not in SHARED and not _is_first():
         return 0
-    try:
-        status: int = arguments.run(arguments)
-    except COMPLAINTS as error:
-        return _complain(arguments, error)
-    except KeyboardInterrupt:
-        if _is_first():
-            print("Stopped.", file=sys.stderr)
-        return 130
+    with noticing_ctrl_c() as pressed:
+        try:
+            status: int = arguments.run(arguments)
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt:
+            return _stop()
+        except COMPLAINTS as error:
+            return _complain(arguments, error)
+        except Exception:
+            if pressed:  # a library that was just being imported makes an error of its own of it
+                return _stop()
+            raise
     return status
+
+
+def _stop() -> int:
+    if _is_first():
+        _tell("Stopped.")
+    return 130
 
 
 @contextmanager

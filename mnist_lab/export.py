@@ -23,13 +23,14 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from mnist_lab.files import write_atomically
+from mnist_lab.files import open_regular, write_atomically
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.checkpoints import ModelCard
 
 # What the page's forward pass can compute (widgets/static/forward.js).
 WEB_MODELS = ("linear", "mlp", "small_cnn")
 WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
+_LARGEST_EXPORT = 1 << 30  # bytes that are looked through
 WEB_FORMAT = "mnist-lab web 1"
 
 
@@ -136,3 +137,24 @@ def _on_cpu(model: nn.Module) -> nn.Module:
 def _card_text(card: ModelCard, **more: str) -> str:
     """Return the card as JSON, without how the model was trained: that may be long."""
     return json.dumps(card.to_json() | {"training": {}} | more, allow_nan=False)
+
+
+def check_free(path: str | Path) -> None:
+    """Refuse to replace a file that is no export, as its name may have been meant otherwise.
+
+    Raises
+    ------
+    ExportError
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder; name a file.")
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with open_regular(path) as file:
+        # Both kinds carry a card.
+        if b"class_names" not in file.read(_LARGEST_EXPORT):
+            raise ExportError(
+                f"{path} is there already and is no export of mnist-lab: name another file, or "
+                f"replace it with --overwrite."
+            )

@@ -54,16 +54,19 @@ ROOT = Path(__file__).parents[1]
 OPTIONS = {
     "train": {
         *("--preset", "--model", "--data", "--epochs", "--seed", "--device", "--out"),
-        *("--test", "--json", "--resume"),
+        *("--test", "--json", "--resume", "--overwrite"),
     },
-    "pretrain": {"--epochs", "--mask-share", "--seed", "--device", "--out", "--resume", "--json"},
+    "pretrain": {
+        *("--epochs", "--mask-share", "--seed", "--device", "--out"),
+        *("--resume", "--overwrite", "--json"),
+    },
     "finetune": {
         *("--data", "--way", "--rehearse", "--steps", "--seed", "--device", "--out"),
-        *("--resume", "--json"),
+        *("--resume", "--overwrite", "--json"),
     },
     "evaluate": {"--data", "--device", "--json"},
     "predict": {"--device", "--json"},
-    "export": {"--format", "--out", "--json"},
+    "export": {"--format", "--out", "--overwrite", "--json"},
 }
 
 
@@ -561,7 +564,7 @@ class TestInterruptedTraining:
         message = complaint(
             capsys, "train", "--preset", "standard", "--epochs", 3, "--out", tmp_path / "run"
         )
-        assert "holds an unfinished run (1 epochs are done)" in message
+        assert "holds an unfinished run (1 epoch is done)" in message
         assert "--resume" in message
         status, out, _ = self.train(tmp_path / "run", capsys, "--resume")
         assert status == 0
@@ -633,7 +636,9 @@ class TestInterruptedTraining:
         assert found.returncode == 130
         assert "Traceback" not in found.stderr
         said = found.stderr.splitlines()[-1]
-        assert said.startswith(f"Stopped: {tmp_path} holds a usable checkpoint; --resume goes on")
+        assert said.startswith(
+            f"Stopped: {tmp_path} holds a usable checkpoint; --resume starts anew"
+        )
         assert load_checkpoint(tmp_path)[1].model == "linear"
 
 
@@ -670,7 +675,7 @@ class TestPretrain:
             status, _, err = run(capsys, *options)
         assert status == 130
         assert err.splitlines()[-1].endswith("--resume goes on after the last whole epoch.")
-        assert "holds an unfinished run (1 epochs are done)" in complaint(capsys, *options)
+        assert "holds an unfinished run (1 epoch is done)" in complaint(capsys, *options)
         said = complaint(capsys, *options, "--resume", "--mask-share=0.5")
         assert re.search("was started with another objective: .* 0.75.*, now .* 0.5", said)
         gone_on = self.pretrain(capsys, "--epochs", 2, "--out", tmp_path / "two", "--resume")
@@ -683,7 +688,7 @@ class TestPretrain:
             ("--mask-share=1", "mask_share cannot be 1.0."),
             ("--mask-share=nan", "mask_share cannot be nan."),
             ("--mask-share=0.99", "A mask_share of 0.99 would hide 16 of 16 patches"),
-            ("--epochs=0", "epochs cannot be 0."),
+            ("--epochs=0", "argument --epochs: '0' is no whole number from 1 on"),
         ],
     )
     def test_bad_settings_are_one_sentence(
@@ -1004,10 +1009,10 @@ class TestFinetune:
     @pytest.mark.parametrize(
         ("option", "sentence"),
         [
-            ("--steps=0", "steps cannot be 0."),
-            ("--rehearse=-1", "--rehearse cannot be -1."),
+            ("--steps=0", "argument --steps: '0' is no whole number from 1 on"),
+            ("--rehearse=-1", "argument --rehearse: '-1' is no whole number from 0 on"),
             ("--rehearse=100000", "100,000 of it are asked for."),
-            ("--seed=-1", "seed cannot be -1."),
+            ("--seed=-1", "argument --seed: '-1' is no whole number from 0 on"),
             ("--data=nowhere", "nowhere does not exist."),
             ("--data={}/small.npz", "has images of 8x10 pixels; the model takes 28x28."),
         ],

@@ -23,6 +23,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -246,9 +247,15 @@ def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
 class ClassifyThroughLoRA(Classify):
     """To classify with a model that has LoRA layers: kept is a plain one, the changes merged."""
 
+    beside: ClassVar[tuple[str, ...]] = (_LORA,)
+
     def kept(self, model: nn.Module) -> nn.Module:
         """Return a copy with plain layers, which a checkpoint can hold."""
         return strip_lora(model)
+
+    def save_beside(self, folder: Path, model: nn.Module) -> None:
+        """Write the changes by themselves."""
+        save_lora(folder, model)
 
 
 # --- Checkpoints ---------------------------------------------------------------------------------

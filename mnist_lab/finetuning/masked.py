@@ -22,7 +22,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -243,6 +244,7 @@ class GuessHiddenPatches:
 
     mask_share: float = 0.75
     normalised_targets: bool = True
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_share < 1:
@@ -287,8 +289,11 @@ class GuessHiddenPatches:
         return Score(total / count, math.nan, count)
 
     def kept(self, model: nn.Module) -> nn.Module:
-        """Return the encoder: the decoder has done its work."""
+        """Return the encoder."""
         return _as_autoencoder(model).encoder
+
+    def save_beside(self, folder: Path, model: nn.Module) -> None:
+        """Write nothing: the decoder has done its work."""
 
     def describe(self) -> dict[str, Any]:
         """Return the method, its settings, and that the head has learnt nothing."""

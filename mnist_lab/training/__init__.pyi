@@ -4,8 +4,10 @@ from .batches import Batch as Batch
 from .batches import Batches as Batches
 from .batches import choose_device as choose_device
 from .checkpoints import FORMAT_VERSION as FORMAT_VERSION
+from .checkpoints import MODEL as MODEL
 from .checkpoints import CheckpointError as CheckpointError
 from .checkpoints import ModelCard as ModelCard
+from .checkpoints import adopt_files as adopt_files
 from .checkpoints import check_rebuilds as check_rebuilds
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import load_tensors as load_tensors
@@ -47,6 +49,8 @@ from .recipes import ArticleRecipe as ArticleRecipe
 from .recipes import Recipe as Recipe
 from .runs import RESUME as RESUME
 from .runs import FitResult as FitResult
+from .runs import check_folder as check_folder
+from .runs import describe_folder as describe_folder
 from .runs import fit as fit
 from .runs import identify_data as identify_data
 from .schedules import learning_rate_at as learning_rate_at

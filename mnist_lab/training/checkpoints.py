@@ -17,6 +17,7 @@ al. 2019.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -32,12 +33,14 @@ from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
-from mnist_lab.files import write_atomically
+from mnist_lab.files import open_regular
+from mnist_lab.folders import OwnFolder, claim
 from mnist_lab.models.architecture import HEAD, architecture_of
 from mnist_lab.models.registry import MODELS, build_model
 
+_FORMAT = "mnist-lab checkpoint"
 FORMAT_VERSION = 1
-_MODEL = "model"  # what the files of a model are called
+MODEL = "model"  # what the files of a model are called
 
 
 class CheckpointError(ValueError):
@@ -250,7 +253,7 @@ def save_checkpoint(folder: str | Path, model: nn.Module, card: ModelCard | None
                 f"The card has the {what} {said!r}, the model is built with {true!r}: leave the "
                 f"card to ModelCard.of(model)."
             )
-    save_tensors(folder, _MODEL, model.state_dict(), {"card": card.to_json()})
+    save_tensors(folder, MODEL, model.state_dict(), {"card": card.to_json()})
 
 
 def check_rebuilds(model: nn.Module) -> None:
@@ -296,7 +299,7 @@ def load_checkpoint(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     CheckpointError
         If there is none, or it is damaged, of another version, a pickle, or of another network.
     """
-    tensors, record = load_tensors(folder, _MODEL)
+    tensors, record = load_tensors(folder, MODEL)
     try:
         card = ModelCard.from_json(record["card"])
         if card.model not in MODELS:
@@ -319,7 +322,7 @@ def read_digest(folder: str | Path) -> str:
     CheckpointError
         If there is no sound checkpoint.
     """
-    return str(load_tensors(folder, _MODEL)[1]["weights_sha256"])
+    return str(load_tensors(folder, MODEL)[1]["weights_sha256"])
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -346,27 +349,51 @@ def save_tensors(
 ) -> None:
     """Write tensors and a JSON record as one: both of them new, or both of them old.
 
-    The weights go to a file named after their content; `NAME.json`, written last, says which.
+    The weights go to a file named after their content; `NAME.json`, written last, says which. What
+    was written under that name before goes; nothing else in the folder is touched.
+
+    Raises
+    ------
+    FolderError
+        If the folder cannot be written into, another process writes into it, or one of these names
+        is taken by something that was not written here.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     content = safetensors.torch.save(
         {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     )
     digest = hashlib.sha256(content).hexdigest()
-    weights = folder / f"{name}-{digest[:12]}.safetensors"
-    write_atomically(weights, content)
+    names = f"{name}.json", f"{name}-{digest[:12]}.safetensors"
     entry = {
-        "format": "mnist-lab checkpoint",
+        "format": _FORMAT,
         "format_version": FORMAT_VERSION,
-        "weights": weights.name,
+        "weights": names[1],
         "weights_sha256": digest,
         **record,
     }
-    write_atomically(folder / f"{name}.json", json.dumps(entry, indent=1, allow_nan=False) + "\n")
-    for stale in folder.glob(f"{name}-*.safetensors"):
-        if stale != weights:
-            stale.unlink(missing_ok=True)
+    text = json.dumps(entry, indent=1, allow_nan=False) + "\n"
+    with claim(folder) as own:
+        adopt_files(own, name)
+        for each in names:
+            own.check(each)
+        own.write(names[1], content)
+        own.write(names[0], text)
+        own.keep_only(name, names)
+
+
+def adopt_files(own: OwnFolder, name: str) -> None:
+    """Count what an earlier version, or a copy without its mark, left under a name as written here.
+
+    The JSON must be such as `save_tensors` writes, and the weights those that it names.
+    """
+    path = own.path / f"{name}.json"
+    if path.name in own.files:
+        return
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        with open_regular(path) as file:
+            record = json.load(file)
+        if isinstance(record, dict) and record.get("format") == _FORMAT:
+            weights = str(record.get("weights", ""))
+            own.adopt(path.name, *([weights] if weights.startswith(f"{name}-") else []))
 
 
 def load_tensors(folder: str | Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -384,7 +411,7 @@ def load_tensors(folder: str | Path, name: str) -> tuple[dict[str, Tensor], dict
         raise CheckpointError(_why_no_checkpoint(folder, path)) from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(record, dict) or record.get("format") != "mnist-lab checkpoint":
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise CheckpointError(f"{path} is not the JSON of an mnist-lab checkpoint.")
     if record.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(

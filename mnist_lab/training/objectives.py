@@ -12,7 +12,8 @@ Source: label smoothing, Szegedy et al. 2016.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,7 +26,15 @@ from mnist_lab.training.scoring import Score, cast_for, evaluate
 
 
 class Objective(Protocol):
-    """A task for the loop."""
+    """A task for the loop.
+
+    Attributes
+    ----------
+    beside : tuple of str
+        Names under which `save_beside` writes into the checkpoint's folder.
+    """
+
+    beside: ClassVar[tuple[str, ...]]
 
     def check(self, model: nn.Module, config: TrainConfig, class_names: tuple[str, ...]) -> None:
         """Refuse, with a ValueError, what could not be done or would be ignored."""
@@ -45,6 +54,9 @@ class Objective(Protocol):
     def kept(self, model: nn.Module) -> nn.Module:
         """Return the part of the model that a checkpoint holds."""
 
+    def save_beside(self, folder: Path, model: nn.Module) -> None:
+        """Write what is kept of the model besides that, into the checkpoint's folder."""
+
     def describe(self) -> dict[str, Any]:
         """Return what a card says of the task: another description is another run."""
 
@@ -57,6 +69,8 @@ class Objective(Protocol):
 
 class Classify:
     """Cross-entropy of logits and labels; scored by accuracy, and among equals by loss."""
+
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def check(self, model: nn.Module, config: TrainConfig, class_names: tuple[str, ...]) -> None:
         """Refuse a head that has no place for some class."""
@@ -85,6 +99,9 @@ class Classify:
     def kept(self, model: nn.Module) -> nn.Module:
         """Return the whole model."""
         return model
+
+    def save_beside(self, folder: Path, model: nn.Module) -> None:
+        """Write nothing: the checkpoint has it all."""
 
     def describe(self) -> dict[str, Any]:
         """Return nothing: to classify is what is done unless a card says otherwise."""

@@ -14,9 +14,11 @@ import json
 import math
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,14 +28,19 @@ from tqdm.auto import tqdm
 
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.idx import take_images
+from mnist_lab.folders import FolderError, claim, read_notes
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import choose_device
 from mnist_lab.training.checkpoints import (
+    MODEL,
     CheckpointError,
     ModelCard,
+    adopt_files,
     check_rebuilds,
+    load_checkpoint,
     load_tensors,
     load_weights,
+    read_digest,
     save_checkpoint,
     save_tensors,
 )
@@ -58,7 +65,8 @@ class FitResult:
     """A trained model (of its best epoch, in eval mode), its card and the reports of all epochs.
 
     The card describes what a checkpoint of the run holds. Where nothing was held out, the last
-    epoch counts as the best.
+    epoch counts as the best. Where a run was `finished_before` and only looked up, the model is
+    what its checkpoint holds.
     """
 
     model: nn.Module
@@ -66,6 +74,7 @@ class FitResult:
     reports: tuple[EpochReport, ...]
     best: EpochReport
     seconds: float
+    finished_before: bool = False
 
 
 def fit(
@@ -83,6 +92,7 @@ def fit(
     device: str = "auto",
     folder: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
     ranks: Ranks = ALONE,
 ) -> FitResult:
@@ -111,10 +121,14 @@ def fit(
     device : {"auto", "cuda", "mps", "cpu"}
     folder : path, optional
         Where the checkpoint goes. After every epoch it holds the best model so far and what is
-        needed to resume; the latter is removed at the end.
+        needed to resume; the latter is removed at the end. What else lies there is left alone. One
+        that holds a run already, finished or not, is refused.
     resume : bool
         Go on from what an interrupted run left in `folder`; on the CPU the result is bit for bit
-        that of a run without interruption. Where there is nothing to resume, training starts anew.
+        that of a run without interruption. Where there is nothing to resume, training starts anew;
+        a run that is finished is returned as the folder has it.
+    overwrite : bool
+        Replace what the folder holds; a checkpoint only when this run is finished.
     progress : bool
         Show a bar (on standard error, or as a widget in a notebook).
     ranks : Ranks
@@ -127,68 +141,76 @@ def fit(
     ------
     ValueError
         If a part of the data is a test part, the parts have different classes, a setting would be
-        ignored, a file is where the folder should be, or the model could not be saved there.
+        ignored, the model could not be saved in the folder, or there is a run in it already.
     FloatingPointError
         If the loss is not finite; the checkpoint of the best epoch so far stays.
     KeyboardInterrupt
-        On Ctrl-C, after a usable checkpoint has been written.
+        On Ctrl-C; the folder then holds a usable checkpoint. `describe_folder` says which.
     """
     config, objective = config or TrainConfig(), objective or Classify()
     started = time.perf_counter()
     _check_parts(train, validation)
-    if folder is not None:
-        _check_folder(Path(folder))
-    if isinstance(model, str):
-        model = build_model(model, seed=config.seed, **(arguments or {}))
-    elif arguments:
-        raise ValueError("arguments build a model by its name; this one is built already.")
-    model.to(_choose_place(device, ranks))
-    if folder is not None:
-        check_rebuilds(objective.kept(model))
-    state = start_training(
-        model,
-        train,
-        config,
-        objective=objective,
-        groups=groups,
-        penalty=penalty,
-        before_step=before_step,
-        ranks=ranks,
-    )
-    card = ModelCard.of(
-        objective.kept(model),
-        normalisation=config.normalisation,
-        input_size=(train.images.shape[1], train.images.shape[2]),
-        class_names=train.class_names,
-        training={
-            **objective.describe(),
-            "config": config.to_json(),
-            "data": identify_data(train, *([validation] if validation else [])),
-            **({"origin": origin} if origin else {}),
-        },
-    )
-    state.seconds = time.perf_counter() - started
-    run = _Run(state, card, None if folder is None else Path(folder))
-    if resume:
-        run.resume()
-        _check_same_place(state, ranks)
-    if not ranks.first:
-        run.folder = None  # one writes what all have
-    shown = progress and ranks.first
-    with tqdm(total=state.total_steps, initial=state.step, disable=not shown) as bar:
+    place = _choose_place(device, ranks)
+    with _claimed_by_first(folder, objective, ranks):
+        if folder is not None:
+            check_folder(folder, resume=resume, overwrite=overwrite)
+        if isinstance(model, str):
+            model = build_model(model, seed=config.seed, **(arguments or {}))
+        elif arguments:
+            raise ValueError("arguments build a model by its name; this one is built already.")
+        model.to(place)
+        objective.check(model, config, train.class_names)
+        if folder is not None:
+            check_rebuilds(objective.kept(model))
+        card = ModelCard.of(
+            objective.kept(model),
+            normalisation=config.normalisation,
+            input_size=(train.images.shape[1], train.images.shape[2]),
+            class_names=train.class_names,
+            training={
+                **objective.describe(),
+                "config": config.to_json(),
+                "data": identify_data(train, *([validation] if validation else [])),
+                **({"origin": origin} if origin else {}),
+            },
+        )
+        if resume and folder is not None:
+            finished = _look_up(Path(folder), card, model, objective, overwrite)
+            if finished is not None:
+                return finished
+        state = start_training(
+            model,
+            train,
+            config,
+            objective=objective,
+            groups=groups,
+            penalty=penalty,
+            before_step=before_step,
+            ranks=ranks,
+        )
+        state.seconds = time.perf_counter() - started
+        run = _Run(state, card, None if folder is None else Path(folder))
+        if resume:
+            run.take_up()
+            _check_same_place(state, ranks)
+        if not ranks.first:
+            run.folder = None  # one writes what all have
+        run.begin()
+        shown = progress and ranks.first
+        with tqdm(total=state.total_steps, initial=state.step, disable=not shown) as bar:
 
-        def on_step(loss: float) -> None:
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
+            def on_step(loss: float) -> None:
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.update()
 
-        try:
-            for report in iter_epochs(state, validation, on_step):
-                run.take(report)
-                bar.set_description(_describe(report.validation))
-        except KeyboardInterrupt:
-            run.keep_interrupted()
-            raise
-    return run.finish()
+            try:
+                for report in iter_epochs(state, validation, on_step):
+                    run.take(report)
+                    bar.set_description(_describe(report.validation))
+            except KeyboardInterrupt:
+                run.keep_interrupted()
+                raise
+        return run.finish()
 
 
 def _describe(score: Score) -> str:
@@ -228,11 +250,87 @@ def _choose_place(device: str, ranks: Ranks) -> torch.device:
     return ranks.device
 
 
-def _check_folder(folder: Path) -> None:
-    """Tell before training what would stop the first checkpoint."""
-    for path in (folder, *folder.parents):
-        if path.is_file():
-            raise ValueError(f"{path} is a file; a folder for the checkpoint is expected.")
+@contextmanager
+def _claimed_by_first(
+    folder: str | Path | None, objective: Objective, ranks: Ranks
+) -> Iterator[None]:
+    """Let rank 0 alone write into the folder; what would stop its first checkpoint is told now."""
+    if folder is None:
+        yield
+        return
+    with ExitStack() as stack:
+        problem: FolderError | None = None
+        if ranks.first:
+            try:
+                own = stack.enter_context(claim(folder))
+                for name in (MODEL, RESUME, *objective.beside):
+                    adopt_files(own, name)
+                    own.check(f"{name}.json")
+            except FolderError as error:
+                problem = error
+        if any(ranks.add_up(problem is not None)):
+            raise problem or FolderError(f"The first process cannot write into {folder}.")
+        yield
+
+
+def check_folder(folder: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse to begin where a run or a checkpoint would be lost, or could not be resumed.
+
+    Raises
+    ------
+    FolderError
+    """
+    folder, holds = Path(folder), _find_run(Path(folder))
+    if overwrite or holds == "nothing":
+        return
+    another = "or name another folder"
+    if holds == "unfinished" and not resume:
+        raise FolderError(
+            f"{folder} holds an unfinished run ({_count_epochs(folder)}): go on with resume=True, "
+            f"start anew with overwrite=True, {another}."
+        )
+    if holds == "begun" and not resume:
+        raise FolderError(
+            f"{folder} holds a run that was stopped in its first epoch: start it anew with "
+            f"resume=True, {another}."
+        )
+    if holds == "finished" and not resume:
+        raise FolderError(
+            f"{folder} holds a finished checkpoint: replace it with overwrite=True, {another}."
+        )
+    if holds == "finished" and "run" not in read_notes(folder):
+        raise FolderError(
+            f"{folder} holds a checkpoint and nothing to resume: replace it with overwrite=True, "
+            f"{another}."
+        )
+
+
+def describe_folder(folder: str | Path) -> str:
+    """Say what a run that was stopped has left in its folder, and what resuming it would do."""
+    holds = _find_run(Path(folder))
+    if holds == "nothing":
+        return f"{folder} holds nothing yet."
+    if holds == "begun":
+        return f"{folder} holds a usable checkpoint; resume=True starts anew."
+    if holds == "finished":
+        return f"{folder} holds the checkpoint that was there before."
+    kept = load_tensors(folder, RESUME)[1].get("keeps_old")
+    what = "the checkpoint that was there before" if kept else "a usable checkpoint"
+    return f"{folder} holds {what}; resume=True goes on after the last whole epoch."
+
+
+def _find_run(folder: Path) -> Literal["nothing", "begun", "unfinished", "finished"]:
+    """Return how far the run came that a folder holds; "begun": it cannot be resumed yet."""
+    if (folder / f"{RESUME}.json").exists():
+        return "unfinished"
+    if not (folder / f"{MODEL}.json").exists():
+        return "nothing"
+    return "begun" if "begun" in read_notes(folder) else "finished"
+
+
+def _count_epochs(folder: Path) -> str:
+    done = load_tensors(folder, RESUME)[1].get("epoch")
+    return "1 epoch is done" if done == 1 else f"{done} epochs are done"
 
 
 def identify_data(*parts: DigitSet) -> list[dict[str, int]]:
@@ -292,6 +390,30 @@ def _without(record: dict[str, Any], names: set[str]) -> dict[str, Any]:
 # --- What lies in the folder ---------------------------------------------------------------------
 
 
+def _look_up(
+    folder: Path, card: ModelCard, model: nn.Module, objective: Objective, overwrite: bool
+) -> FitResult | None:
+    """Return the result of this very run, if the folder holds it and it is finished."""
+    record = read_notes(folder).get("run")
+    if _find_run(folder) != "finished" or record is None:
+        return None
+    try:
+        _check_same_run(folder, card, record)
+        if record["weights_sha256"] != read_digest(folder):
+            raise CheckpointError(f"{folder} holds another checkpoint than the run there has left.")
+    except CheckpointError:
+        if overwrite:  # another run, which is to be replaced
+            return None
+        raise
+    kept, card = load_checkpoint(folder)
+    if objective.kept(model) is model:  # else a part of it is not on the disk
+        load_weights(model, kept.state_dict(), str(folder))
+        kept = model.eval()
+    reports = tuple(_report_from(entry) for entry in record["reports"])
+    best, seconds = reports[record["best"]], float(record["seconds"])
+    return FitResult(kept, card, reports, best, seconds, finished_before=True)
+
+
 class _Run:
     """The bookkeeping of `fit`: which epoch is best, and what lies in the folder."""
 
@@ -302,7 +424,14 @@ class _Run:
         self.reports: list[EpochReport] = []
         self.best: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
-        self.saved = False  # whether the folder holds a checkpoint of this run
+        # A checkpoint of another run stays until this one is finished, as it may be the better.
+        self.keeps_old = folder is not None and _find_run(folder) in ("unfinished", "finished")
+
+    def begin(self) -> None:
+        """Note that what is written from now on is not finished."""
+        if self.folder is not None and not self.keeps_old:
+            with claim(self.folder) as own:
+                own.note(begun=True, run=None)
 
     def take(self, report: EpochReport) -> None:
         """Count an epoch, and write what a kill must not lose."""
@@ -311,35 +440,41 @@ class _Run:
             self.best = report
             weights = self.state.scored_model.state_dict()
             self.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
-            self._save_model()
+            if not self.keeps_old:
+                self._save_model(self.state.scored_model)
         if self.folder is not None and self.state.step < self.state.total_steps:
             save_tensors(self.folder, RESUME, self._tensors(), self._record())
 
     def keep_interrupted(self) -> None:
-        """Leave a usable checkpoint even if no epoch was finished."""
-        if not self.saved:
-            self._save_model()
+        """Leave a usable checkpoint even if no epoch was finished, where there is none."""
+        if self.folder is not None and _find_run(self.folder) == "nothing":
+            self._save_model(self.state.scored_model)
 
-    def _save_model(self) -> None:
+    def _save_model(self, model: nn.Module) -> None:
         if self.folder is not None:
-            kept = self.state.objective.kept(self.state.scored_model)
-            save_checkpoint(self.folder, kept, self._card_now())
-            self.saved = True
+            objective = self.state.objective
+            save_checkpoint(self.folder, objective.kept(model), self._card_now())
+            objective.save_beside(self.folder, model)
 
     def finish(self) -> FitResult:
         """Put the best weights into the model; nothing is left to resume."""
         assert self.best is not None  # epochs is at least 1
         model = self.state.model
         model.load_state_dict(self.best_weights)
+        if self.keeps_old:
+            self._save_model(model)
         self.state.objective.finish(model)
         if self.folder is not None:
-            _forget_run(self.folder)
+            with claim(self.folder) as own:
+                record = self._record() | {"weights_sha256": read_digest(self.folder)}
+                own.note(run=record, begun=None)
+                own.keep_only(RESUME, ())
         seconds = self.state.seconds
         return FitResult(model.eval(), self._card_now(), tuple(self.reports), self.best, seconds)
 
-    def resume(self) -> None:
+    def take_up(self) -> None:
         """Take up the state in the folder, if there is one and it is of this very run."""
-        if self.folder is None or not (self.folder / f"{RESUME}.json").exists():
+        if self.folder is None or _find_run(self.folder) != "unfinished":
             return
         tensors, record = load_tensors(self.folder, RESUME)
         try:
@@ -347,7 +482,6 @@ class _Run:
         except (KeyError, TypeError, IndexError) as error:
             path = self.folder / f"{RESUME}.json"
             raise CheckpointError(f"{path} is no record of a run: {error!r}.") from error
-        self.saved = True
 
     def _take_up(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         assert self.folder is not None
@@ -363,6 +497,7 @@ class _Run:
         self.best_weights = _part_of(tensors, "best")
         self.reports = [_report_from(entry) for entry in record["reports"]]
         self.best = self.reports[int(record["best"])]
+        self.keeps_old = bool(record.get("keeps_old"))
 
     def _card_now(self) -> ModelCard:
         return replace(self.card, training={**self.card.training, **self._learnt()})
@@ -394,6 +529,7 @@ class _Run:
             "seconds": self.state.seconds,
             "reports": [_report_as_json(report) for report in self.reports],
             "best": self.reports.index(self.best),
+            "keeps_old": self.keeps_old,
         }
 
 
@@ -403,13 +539,6 @@ def _is_better(new: Score, old: Score) -> bool:
         return True
     judged = not math.isnan(new.accuracy)
     return (judged and new.accuracy, -new.loss) > (judged and old.accuracy, -old.loss)
-
-
-def _forget_run(folder: Path) -> None:
-    """Remove what a finished run would have been resumed from."""
-    # The JSON goes first: without it the weights beside it are nothing to resume from.
-    for path in [folder / f"{RESUME}.json", *folder.glob(f"{RESUME}-*")]:
-        path.unlink(missing_ok=True)
 
 
 def _part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:

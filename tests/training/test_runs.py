@@ -133,9 +133,10 @@ class TestFit:
         assert card.class_names == tuple("0123456789")
         again = evaluate(model, Batches(sets[1], normalisation=card.normalisation))
         assert again.accuracy == result.best.validation.accuracy
+        weights = json.loads((tmp_path / "new" / "folder" / "model.json").read_text())["weights"]
         names = {path.name for path in (tmp_path / "new" / "folder").iterdir()}
-        assert len(names) == 2  # nothing is left to resume
-        assert "resume.json" not in names
+        # Nothing is left to resume.
+        assert names == {"model.json", weights, ".mnist-lab.json", ".mnist-lab.lock"}
 
     def test_a_file_in_the_place_of_the_folder_is_told_before_training(
         self, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -247,8 +248,9 @@ class TestNotFinite:
         self, sets: Sets, tmp_path: Path
     ) -> None:
         older = run(sets, PLAIN, "mlp", folder=tmp_path).model
+        config = replace(PLAIN, learning_rate=1e30)
         with pytest.raises(FloatingPointError):
-            run(sets, replace(PLAIN, learning_rate=1e30), "mlp", folder=tmp_path)
+            run(sets, config, "mlp", folder=tmp_path, overwrite=True)
         assert same(load_checkpoint(tmp_path)[0], older)
 
     def test_after_the_very_last_step_is_found_by_the_validation(

@@ -559,7 +559,7 @@ def _learn(
                 _tell(f"Stopped: {_for_the_command_line(describe_folder(folder))}")
             return 130
     if result.finished_before and ranks.first:
-        _tell(f"{folder} holds this very run, and it is finished: there was nothing left to do.")
+        _tell(f"{folder} holds this very run, and it is finished: nothing is left to do.")
     return result if ranks.first else 0
 
 

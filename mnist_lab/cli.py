@@ -606,7 +606,7 @@ def _predict(arguments: argparse.Namespace) -> int:
                 }
                 for digit in reader.read_picture(file)
             ]
-        except HandwritingError as error:
+        except (HandwritingError, FloatingPointError) as error:
             problem = str(error)
             print(f"mnist_lab predict: {problem}", file=sys.stderr)
         results.append({"file": file, "digits": digits, "error": problem})

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
-from mnist_lab.files import NotAFileError, open_regular, write_atomically
+from mnist_lab.files import NotAFileError, describe_kind, open_regular, write_atomically
 from mnist_lab.models.architecture import HEAD, Architecture, architecture_of
 from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import MODELS, build_model, outline_model
@@ -566,7 +566,11 @@ def read_record(folder: str | Path, name: str) -> dict[str, Any]:
             raise ValueError(f"it has more than {_LARGEST_JSON // 1_000_000} MB")
         record = json.loads(content.decode(), parse_constant=_refuse_constant)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(_why_no_checkpoint(folder, path)) from error
+        try:
+            why = _why_no_checkpoint(folder, path)
+        except OSError as unseen:  # a folder that may not be looked into
+            why = f"{path} cannot be read: {reason_of(unseen)}."
+        raise CheckpointError(why) from error
     except NotAFileError as error:
         raise CheckpointError(f"{error}.") from error
     except RecursionError as error:
@@ -622,10 +626,11 @@ def _why_no_checkpoint(folder: Path, path: Path) -> str:
             f"{folder} is a pickle, and a pickle can run any code when it is read: load it where "
             f"you trust it, save its tensors with safetensors, and name the folder of the result."
         )
-    if folder.is_file():
-        return f"{folder} is a file; the folder of a checkpoint, with {path.name}, is expected."
     if not folder.exists():
         return f"{folder} does not exist; the folder of a checkpoint is expected."
+    if not folder.is_dir():
+        kind = describe_kind(folder.stat().st_mode)
+        return f"{folder} is {kind}; the folder of a checkpoint, with {path.name}, is expected."
     pickles = [child.name for child in sorted(folder.iterdir()) if _is_pickle(child)]
     if pickles:
         return (

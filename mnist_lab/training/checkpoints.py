@@ -22,6 +22,7 @@ import hashlib
 import io
 import json
 import pickletools
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -163,7 +164,10 @@ class ModelCard:
             If it is not that.
         """
         values = {entry.name: record[entry.name] for entry in fields(cls)}
-        values["normalisation"] = Normalisation(**values["normalisation"])
+        numbers = values["normalisation"]
+        if len(numbers) != 2:
+            raise ValueError("normalisation must have a mean and a deviation, and nothing else")
+        values["normalisation"] = Normalisation(numbers["mean"], numbers["deviation"])
         for name in ("input_size", "class_names"):
             if not isinstance(values[name], list | tuple):
                 raise TypeError(f"{name} must be a list")
@@ -249,7 +253,9 @@ class ModelCard:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that a float can hold, which whole ones of 400 digits are not."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and abs(value) <= sys.float_info.max
 
 
 def _is_size(value: Any) -> bool:

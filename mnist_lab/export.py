@@ -24,8 +24,10 @@ import torch
 from torch import nn
 
 from mnist_lab.files import open_regular, write_atomically
+from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.tensor_files import check_numbers
 
 # What the page's forward pass can compute (widgets/static/forward.js).
 WEB_MODELS = ("linear", "mlp", "small_cnn")
@@ -46,7 +48,8 @@ def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
     Raises
     ------
     ExportError
-        If the packages for it are missing, or the model has a part that ONNX cannot say.
+        If the packages for it are missing, the model is not the card's or cannot compute
+        (`ModelCard.check`), or it has a part that ONNX cannot say.
     """
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
@@ -54,11 +57,12 @@ def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
             f"ONNX needs {' and '.join(missing)}: install them with pip install "
             f"{' '.join(missing)}."
         )
+    plain = _checked(model, card)
     with warnings.catch_warnings():  # the exporter warns of its own future
         warnings.simplefilter("ignore")
         try:
             program = torch.onnx.export(
-                _on_cpu(model),
+                plain,
                 (torch.zeros(2, 1, *card.input_size),),  # of one image it would make a constant
                 input_names=["images"],
                 output_names=["logits"],
@@ -67,8 +71,9 @@ def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
                 verbose=False,
             )
         except Exception as error:  # it raises what its many parts raise
-            reason = str(error).strip().partition("\n")[0]
-            raise ExportError(f"{card.model} cannot be written as ONNX: {reason}") from error
+            raise ExportError(
+                f"{card.model} cannot be written as ONNX: {reason_of(error)}."
+            ) from error
     assert program is not None
     proto: Any = program.model_proto
     entry = proto.metadata_props.add()
@@ -82,7 +87,8 @@ def export_web(model: nn.Module, card: ModelCard, path: str | Path) -> None:
     Raises
     ------
     ExportError
-        If the page does not know this architecture, or the file would have more than 250 kB.
+        If the page does not know this architecture, the model is not the card's or cannot compute
+        (`ModelCard.check`), or the file would have more than 250 kB.
     """
     write_atomically(path, web_bytes(model, card))
 
@@ -109,13 +115,10 @@ def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
             f"into its weights first)."
         )
     tensors = {
-        name: tensor.float().contiguous()
-        for name, tensor in _on_cpu(model).state_dict().items()
+        name: tensor.contiguous()
+        for name, tensor in _checked(model, card).state_dict().items()
         if tensor.is_floating_point()  # batch norm also counts its batches, which nobody needs
     }
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    if broken:
-        raise ExportError(f"{broken[0]} holds numbers that are not finite, so nothing would work.")
     # One entry, since safetensors writes several in an order that changes from call to call.
     content = safetensors.torch.save(tensors, {"card": _card_text(card, format=WEB_FORMAT)})
     if len(content) > WEB_LIMIT:
@@ -126,12 +129,22 @@ def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
     return content
 
 
-def _on_cpu(model: nn.Module) -> nn.Module:
-    """Return the model on the CPU and in eval mode: a copy if it is not so already."""
-    first = next(model.parameters(), None)
-    if not model.training and (first is None or first.device.type == "cpu"):
-        return model
-    return copy.deepcopy(model).cpu().eval()
+def _checked(model: nn.Module, card: ModelCard) -> nn.Module:
+    """Return the model as other programs compute it, a copy: on the CPU, in float32, in eval mode.
+
+    Raises
+    ------
+    ExportError
+        If a number in it is not finite, or it does not answer two images as the card says.
+    """
+    plain = copy.deepcopy(model).cpu().float().eval()
+    try:
+        tensors = plain.state_dict()
+        check_numbers(tensors, tensors)
+        card.check(plain)
+    except ValueError as error:
+        raise ExportError(f"Nothing could be computed with it: {reason_of(error)}.") from error
+    return plain
 
 
 def _card_text(card: ModelCard, **more: str) -> str:

@@ -11,7 +11,13 @@ from torch import nn
 
 from mnist_lab.models.architecture import HEAD, architecture_of, note_head
 from mnist_lab.models.seeding import drawn_from
-from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint, load_weights
+from mnist_lab.training.checkpoints import (
+    CheckpointError,
+    ModelCard,
+    arguments_of,
+    load_checkpoint,
+    load_weights,
+)
 
 
 def replace_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
@@ -80,10 +86,10 @@ def describe_body(model: nn.Module) -> dict[str, Any] | None:
     That tells apart networks whose weights have the same shapes, such as those of another number of
     attention heads, or that are fed otherwise, such as with larger images.
     """
-    if architecture_of(model) is None:
+    known = architecture_of(model)
+    if known is None:
         return None
-    card = ModelCard.of(model, class_names=())  # its arguments, as they come back from JSON
-    return {"model": card.model} | {k: v for k, v in card.arguments.items() if k != "classes"}
+    return {"model": known.name} | {k: v for k, v in arguments_of(known).items() if k != "classes"}
 
 
 def name_difference(expected: Mapping[str, Any] | None, found: Mapping[str, Any] | None) -> str:

@@ -19,11 +19,13 @@ Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +33,11 @@ from torch.func import functional_call
 
 from mnist_lab.finetuning.heads import describe_body, name_difference
 from mnist_lab.models.architecture import HEAD
+from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.seeding import seeded_generator
-from mnist_lab.training.checkpoints import CheckpointError, load_tensors, save_tensors
+from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_tensors, save_tensors
 from mnist_lab.training.objectives import Classify
+from mnist_lab.training.tensor_files import check_layout, check_numbers
 
 _LORA = "lora"  # what the files of saved changes are called
 _HEAD = f"{HEAD}."
@@ -313,17 +317,71 @@ def save_lora(folder: str | Path, model: nn.Module, *, head: bool = True) -> Non
     save_tensors(folder, _LORA, tensors, record)
 
 
-def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
+def load_lora(folder: str | Path, model: nn.Module, *, card: ModelCard | None = None) -> nn.Module:
     """Put saved changes (and the head, if saved) onto their base, in place, and return it.
+
+    Parameters
+    ----------
+    folder : path
+    model : nn.Module
+        The base.
+    card : ModelCard, optional
+        The base's: of which size and normalisation the two images are that the changed model is
+        asked to read (`ModelCard.check`). 28x28 and MNIST's, or what it was built for, if not
+        given.
 
     Raises
     ------
     CheckpointError
-        If there are none, they are damaged, or belong to another base; the model is then as it was.
+        If there are none, they are damaged, belong to another base, or make a network that cannot
+        compute; the model is then as it was.
     """
-    tensors, record = load_tensors(folder, _LORA)
     if any(True for _ in lora_layers(model)):
         raise CheckpointError(f"{folder}: the model has LoRA layers already; load a bare base.")
+    tensors, record = load_tensors(folder, _LORA, functools.partial(_expect_changes, folder, model))
+    changed = copy.deepcopy(model)  # the model is as it was if something turns out to be damaged
+    layers = {
+        name: _restored(changed.get_submodule(name), scale, tensors, name)
+        for name, scale in record["scales"].items()
+    }
+    head = {name: tensor for name, tensor in tensors.items() if name.startswith(_HEAD)}
+    for name, layer in layers.items():
+        _put(changed, name, layer)
+    changed.load_state_dict(head, strict=False)
+    try:
+        check_numbers(tensors, changed.state_dict())
+        _card_for(changed, card).check(changed)
+    except ValueError as error:
+        raise CheckpointError(f"The changes in {folder}: {reason_of(error)}.") from error
+    model.requires_grad_(False)
+    for name, layer in layers.items():
+        _put(model, name, layer)
+    if head:
+        model.load_state_dict(head, strict=False)
+        model.get_submodule(HEAD).requires_grad_(True)
+    return model
+
+
+def _card_for(model: nn.Module, card: ModelCard | None) -> ModelCard:
+    """Return the base's card, with as many classes as the saved head may have brought."""
+    head = getattr(model, HEAD, None)
+    if not isinstance(head, nn.Linear):
+        return card or ModelCard.of(model)
+    names = tuple(map(str, range(head.out_features)))  # what they are called does not count here
+    if card is None:
+        return ModelCard.of(model, class_names=names)
+    return replace(card, class_names=names)
+
+
+def _expect_changes(
+    folder: str | Path, model: nn.Module, layout: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> None:
+    """Refuse changes of another base, or that its layers have no place for, before they are read.
+
+    Raises
+    ------
+    CheckpointError
+    """
     body, recorded = describe_body(model), record.get("base")
     if body != recorded:  # the same weights perhaps, but fed otherwise
         told = name_difference(recorded if isinstance(recorded, dict) else None, body)
@@ -335,27 +393,49 @@ def load_lora(folder: str | Path, model: nn.Module) -> nn.Module:
             f"{str(record.get('base_sha256'))[:8]}, that of this {type(model).__name__} with "
             f"{found[:8]}."
         )
-    head = {name: tensor for name, tensor in tensors.items() if name.startswith(_HEAD)}
-    expected = {k: v.shape for k, v in model.state_dict().items() if k.startswith(_HEAD)}
-    wrong = [k for k, v in head.items() if v.shape != expected.get(k)]
+    own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(_HEAD)}
+    head = {name: tensor for name, tensor in layout.items() if name.startswith(_HEAD)}
+    wrong = [k for k, v in head.items() if k not in own or v.shape != own[k].shape]
     if wrong:
         shapes = ", ".join(f"{k} {tuple(head[k].shape)}" for k in wrong)
-        raise CheckpointError(f"The head in {folder} has another size than the model's: {shapes}.")
+        raise CheckpointError(
+            f"The head in {folder} has another size than the model's: {shorten(shapes)}."
+        )
     try:
-        layers = {
-            # A copy, so that the model is as it was if a later layer turns out to be damaged.
-            name: _restored(copy.deepcopy(model.get_submodule(name)), scale, tensors, name)
-            for name, scale in record["scales"].items()
-        }
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder}: lora.json describes no changes: {error}.") from error
-    model.requires_grad_(False)
-    for name, layer in layers.items():
-        _put(model, name, layer)
-    if head:
-        model.load_state_dict(head, strict=False)
-        model.get_submodule(HEAD).requires_grad_(True)
-    return model
+        check_layout(layout, (own if head else {}) | _expected_changes(model, layout, record))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder}: lora.json describes no changes: {reason_of(error)}."
+        ) from error
+
+
+def _expected_changes(
+    model: nn.Module, layout: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """Return A and B, without numbers, of every layer that the record names.
+
+    Raises
+    ------
+    KeyError, TypeError, AttributeError or ValueError
+        If the record names none, or what is no layer, no scale or no rank.
+    """
+    expected = {}
+    if not record["scales"]:
+        raise ValueError("it names no layer")
+    for name, scale in record["scales"].items():
+        if type(scale) not in (int, float) or not -math.inf < scale < math.inf:
+            raise ValueError(f"the scale of {name:.100} is {scale!r:.100}")
+        layer = model.get_submodule(name)
+        if not isinstance(layer, nn.Linear | nn.Conv2d) or f"{name}.".startswith(_HEAD):
+            raise ValueError(f"{name:.100} is no layer that LoRA adapts")
+        weight = layer.weight
+        rows, columns = weight.flatten(1).shape
+        rank = len(layout[f"{name}.a"])
+        if not 1 <= rank <= min(rows, columns):
+            raise ValueError(f"{name} has a change of rank {rank}")
+        for key, shape in (("a", (rank, columns)), ("b", (rows, rank))):
+            expected[f"{name}.{key}"] = torch.empty(shape, dtype=weight.dtype, device="meta")
+    return expected
 
 
 def _restored(base: nn.Module, scale: float, tensors: dict[str, Tensor], name: str) -> LoRALayer:
@@ -363,8 +443,6 @@ def _restored(base: nn.Module, scale: float, tensors: dict[str, Tensor], name: s
     a, b = tensors[f"{name}.a"], tensors[f"{name}.b"]
     layer = LoRALayer(base, len(a), scale * len(a), torch.Generator())
     with torch.no_grad():
-        for parameter, saved in ((layer.a, a), (layer.b, b)):
-            if parameter.shape != saved.shape:
-                raise ValueError(f"{name} has a change of another size")
-            parameter.copy_(saved)
+        layer.a.copy_(a)
+        layer.b.copy_(b)
     return layer

@@ -12,6 +12,7 @@ it, is read by `Reader(model)`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,12 @@ class Reader:
         `ModelCard.of(model)` if not given.
     least_probability : float
         Below it the reader abstains; 0: it always answers.
+
+    Raises
+    ------
+    ValueError
+        If the probability is out of range, or the model does not answer a blank and a full image as
+        the card says (`ModelCard.check`).
     """
 
     def __init__(
@@ -102,6 +109,7 @@ class Reader:
             )
         self.model = model
         self.card = card or ModelCard.of(model)
+        self.card.check(model)
         self.least_probability = least_probability
 
     @property
@@ -126,6 +134,8 @@ class Reader:
         ------
         ValueError
             If they have another shape or type.
+        FloatingPointError
+            If the model answers some of them with numbers that are not finite.
         """
         probabilities = self.logits_of(images).softmax(1).numpy()
         labels = probabilities.argmax(1)
@@ -133,7 +143,13 @@ class Reader:
         return Reading(np.where(sure, labels, ABSTAINED), probabilities, self.class_names)
 
     def logits_of(self, images: NDArray[np.uint8]) -> Tensor:
-        """Return logits, float64 (n, classes) on the CPU, of images uint8 (n, height, width)."""
+        """Return logits, float64 (n, classes) on the CPU, of images uint8 (n, height, width).
+
+        Raises
+        ------
+        ValueError, FloatingPointError
+            As for `read`.
+        """
         images = np.asarray(images)
         height, width = self.card.input_size
         if images.ndim != 3 or images.shape[1:] != (height, width) or images.dtype != np.uint8:
@@ -148,7 +164,15 @@ class Reader:
                 batch = cast_for(self.model, self.card.normalisation(pixels.to(self.device)))
                 # To the CPU first: Apple's GPUs have no float64.
                 parts.append(self.model(batch).float().cpu().double())
-        return torch.cat(parts)
+        logits = torch.cat(parts)
+        spoilt = int((~logits.isfinite()).any(1).sum())
+        if spoilt:
+            kind = type(self.model).__name__
+            raise FloatingPointError(
+                f"The {kind} answers {spoilt:,} of {len(images):,} images with numbers that are "
+                f"not finite: its weights are too large for them."
+            )
+        return logits
 
     def read_picture(self, file: str | Path | NDArray[np.uint8]) -> list[ReadDigit]:
         """Find and read all digits in a picture: lines from top to bottom, each from left to right.
@@ -163,9 +187,17 @@ class Reader:
         ------
         HandwritingError
             If it is no image, is too large, or shows no ink.
+        FloatingPointError
+            If the model answers some digit with numbers that are not finite.
         """
-        found = find_digits(file) if isinstance(file, np.ndarray) else find_digits_in_file(file)
-        reading = self.read(np.stack([digit.image for digit in found]))
+        if isinstance(file, np.ndarray):
+            found, source = find_digits(file), ""
+        else:
+            found, source = find_digits_in_file(file), f"{file}: "
+        try:
+            reading = self.read(np.stack([digit.image for digit in found]))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{source}{error}") from error
         return [
             ReadDigit(name, float(probabilities.max()), probabilities, digit)
             for name, probabilities, digit in zip(
@@ -180,6 +212,8 @@ class Reader:
         ------
         DataError
             If the images have another size, or there is a class that the reader does not know.
+        FloatingPointError
+            If the loss is not finite, as some of the model's answers are not.
         """
         (height, width), expected = digits.images.shape[1:], self.card.input_size
         if (height, width) != expected:
@@ -189,9 +223,16 @@ class Reader:
             )
         digits = align_classes(digits, self.class_names)
         normalisation = self.card.normalisation
-        return evaluate(
+        score = evaluate(
             self.model, Batches(digits, device=self.device, normalisation=normalisation)
         )
+        if not math.isfinite(score.loss):
+            kind = type(self.model).__name__
+            raise FloatingPointError(
+                f"The loss on these {len(digits):,} digits is {score.loss}: the {kind} answers "
+                f"some with numbers that are not finite, as its weights are too large for them."
+            )
+        return score
 
 
 def load_reader(folder: str | Path, *, device: str = "auto", **options: Any) -> Reader:

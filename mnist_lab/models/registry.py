@@ -16,10 +16,14 @@ head, for fine-tuning; the head is called `output`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from mnist_lab.models.architecture import HEAD, remember_architecture
 from mnist_lab.models.articles import Article000, Article001, Article002
@@ -27,6 +31,7 @@ from mnist_lab.models.backbones import BACKBONES, Backbone, make_backbone
 from mnist_lab.models.basic import MLP, Linear, SmallCNN
 from mnist_lab.models.deep import DeepMLP
 from mnist_lab.models.lstm import LSTM
+from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.resnet import ResNet
 from mnist_lab.models.seeding import drawn_from
 from mnist_lab.models.vit import VisionTransformer
@@ -115,10 +120,76 @@ def build_model(name: str, *, seed: int = 0, **arguments: Any) -> nn.Module:
     with drawn_from(seed):
         try:
             model = builder(**arguments)
-        except (TypeError, RuntimeError) as error:  # RuntimeError: torch on a width of -1
-            raise ValueError(f"{name} cannot be built with {arguments}: {error}.") from error
+        # RuntimeError: torch on a width of -1; ArithmeticError: Python on one of 400 digits, or 0.
+        except (TypeError, RuntimeError, ArithmeticError) as error:
+            raise ValueError(
+                f"{name} cannot be built with {shorten(repr(arguments))}: {reason_of(error)}."
+            ) from error
     remember_architecture(model, name, builder, arguments)
     return model
+
+
+_DRAWS = ("normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_", "xavier_uniform_")
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves first weights undrawn: nobody reads them, and on no device it takes torch seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def outline_model(
+    name: str, arguments: Mapping[str, Any], *, most_tensors: int
+) -> nn.Module | None:
+    """Build a model without memory for its numbers: names, shapes and types are all that it has.
+
+    Whoever writes "a billion blocks" into a checkpoint must not make a reader build them. So its
+    model is first built like this, as far as its weights can account for.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MODELS`.
+    arguments : mapping
+    most_tensors : int
+        How many parameters it may have.
+
+    Returns
+    -------
+    The model, on torch's meta device; None for a builder of your own that needs numbers to build.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, it takes no such arguments, or has more parameters.
+    """
+    here, found = threading.get_ident(), 0
+
+    def count(_module: nn.Module, _name: str, _parameter: Tensor) -> None:
+        nonlocal found
+        found += threading.get_ident() == here
+        if found > most_tensors:
+            raise ValueError(
+                f"{name} with {shorten(repr(dict(arguments)))} has more than {most_tensors:,} "
+                f"tensors."
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"), _Undrawn():
+            return build_model(name, **arguments)
+    except Exception:  # a builder of your own raises what it likes on a device without numbers
+        if name not in MODELS or name in _OF_THE_BOOK or found > most_tensors:
+            raise
+        return None
+    finally:
+        hook.remove()
 
 
 def load_backbone(name: str, *, seed: int = 0, **arguments: Any) -> Backbone:

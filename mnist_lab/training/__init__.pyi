@@ -4,15 +4,19 @@ from .batches import Batch as Batch
 from .batches import Batches as Batches
 from .batches import choose_device as choose_device
 from .checkpoints import FORMAT_VERSION as FORMAT_VERSION
+from .checkpoints import LARGEST_SIDE as LARGEST_SIDE
 from .checkpoints import MODEL as MODEL
 from .checkpoints import CheckpointError as CheckpointError
+from .checkpoints import Expect as Expect
 from .checkpoints import ModelCard as ModelCard
 from .checkpoints import adopt_files as adopt_files
+from .checkpoints import arguments_of as arguments_of
 from .checkpoints import check_rebuilds as check_rebuilds
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import load_tensors as load_tensors
 from .checkpoints import load_weights as load_weights
 from .checkpoints import read_digest as read_digest
+from .checkpoints import read_record as read_record
 from .checkpoints import save_checkpoint as save_checkpoint
 from .checkpoints import save_tensors as save_tensors
 from .config import Schedule as Schedule
@@ -47,6 +51,10 @@ from .recipes import PRESETS as PRESETS
 from .recipes import UPSTROKES as UPSTROKES
 from .recipes import ArticleRecipe as ArticleRecipe
 from .recipes import Recipe as Recipe
+from .resuming import check_moments as check_moments
+from .resuming import check_parts as check_parts
+from .resuming import read_reports as read_reports
+from .resuming import report_from as report_from
 from .runs import RESUME as RESUME
 from .runs import FitResult as FitResult
 from .runs import check_folder as check_folder
@@ -68,3 +76,6 @@ from .selection import LEARNING_RATE as LEARNING_RATE
 from .selection import count_hardest as count_hardest
 from .selection import find_hardest as find_hardest
 from .selection import proxy_losses as proxy_losses
+from .tensor_files import check_layout as check_layout
+from .tensor_files import check_numbers as check_numbers
+from .tensor_files import read_layout as read_layout

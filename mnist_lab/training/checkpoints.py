@@ -18,29 +18,43 @@ al. 2019.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import io
 import json
+import pickletools
+import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
-from mnist_lab.files import open_regular
+from mnist_lab.files import NotAFileError, describe_kind, open_regular
 from mnist_lab.folders import OwnFolder, claim
-from mnist_lab.models.architecture import HEAD, architecture_of
-from mnist_lab.models.registry import MODELS, build_model
+from mnist_lab.models.architecture import HEAD, Architecture, architecture_of
+from mnist_lab.models.reasons import reason_of
+from mnist_lab.models.registry import MODELS, build_model, outline_model
+from mnist_lab.training.scoring import cast_for, eval_mode
+from mnist_lab.training.tensor_files import check_layout, check_numbers, read_layout
 
 _FORMAT = "mnist-lab checkpoint"
 FORMAT_VERSION = 1
+LARGEST_SIDE = 1_024  # pixels of an image that a network is asked to read
 MODEL = "model"  # what the files of a model are called
+_LARGEST_JSON = 8_000_000  # bytes: far more than the reports of ten thousand epochs take
+_TRIES = 20  # to read what a writer replaces meanwhile
+
+# What may be asked of the tensors that a file says it holds, and of its JSON, before it is read.
+Expect = Callable[[Mapping[str, Tensor], Mapping[str, Any]], None]
 
 
 class CheckpointError(ValueError):
@@ -51,6 +65,8 @@ class CheckpointError(ValueError):
 class ModelCard:
     """What has to be known to build a model again and to feed it.
 
+    It makes sense by itself, or is not made; `check` asks a network whether it fits.
+
     Attributes
     ----------
     model : str
@@ -60,10 +76,16 @@ class ModelCard:
     normalisation : Normalisation
         Of the images it was trained on.
     input_size : (int, int)
-        Height and width in pixels.
+        Height and width in pixels, each from 1 to 1,024.
     class_names : tuple of str
+        In the order of the logits; no two alike.
     training : dict
         How it was trained and how it scored on validation data: for people, not for loading.
+
+    Raises
+    ------
+    ValueError
+        If something is of another type, a side is out of range, or two names are alike.
     """
 
     model: str
@@ -72,6 +94,23 @@ class ModelCard:
     input_size: tuple[int, int] = (28, 28)
     class_names: tuple[str, ...] = DIGIT_NAMES
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = (self.normalisation.mean, self.normalisation.deviation)
+        names = self.class_names
+        for what, right, expected in (
+            ("model", isinstance(self.model, str), "a text"),
+            ("arguments", isinstance(self.arguments, dict), "a mapping"),
+            ("normalisation", all(map(_is_number, numbers)), "two numbers"),
+            ("input_size", _is_size(self.input_size), f"two sides of 1 to {LARGEST_SIDE:,} pixels"),
+            ("class_names", all(isinstance(name, str) and name for name in names), "texts"),
+            ("training", isinstance(self.training, dict), "a mapping"),
+        ):
+            if not right:
+                found = reason_of(ValueError(repr(getattr(self, what))))
+                raise ValueError(f"The card's {what} must be {expected}, found {found}.")
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"The card's class_names must differ, and two are called {twice!r}.")
 
     @classmethod
     def of(
@@ -104,14 +143,14 @@ class ModelCard:
             raise ValueError(f"The model was built for {built_for}, the card has {normalisation}.")
         names = DIGIT_NAMES if class_names is None else tuple(class_names)
         head = getattr(model, HEAD, None)
-        if isinstance(head, nn.Linear) and head.out_features < len(names):
+        if isinstance(head, nn.Linear) and head.out_features != len(names):
             raise ValueError(
                 f"The model's head has {head.out_features} classes: their class_names are needed, "
                 f"found {len(names)}."
             )
         known = architecture_of(model)
         name = known.name if known else type(model).__name__
-        arguments = _as_json(known.arguments, name) if known else {}
+        arguments = arguments_of(known) if known else {}
         return cls(name, arguments, normalisation, input_size, names, training or {})
 
     def to_json(self) -> dict[str, Any]:
@@ -120,13 +159,65 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ModelCard:
-        """Read what `to_json` wrote; raises KeyError, TypeError or ValueError if it is not that."""
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError or ArithmeticError
+            If it is not that.
+        """
         values = {entry.name: record[entry.name] for entry in fields(cls)}
-        height, width = values["input_size"]
-        values["normalisation"] = Normalisation(**values["normalisation"])
-        values["input_size"] = (int(height), int(width))
-        values["class_names"] = tuple(str(name) for name in values["class_names"])
+        numbers = values["normalisation"]
+        if len(numbers) != 2:
+            raise ValueError("normalisation must have a mean and a deviation, and nothing else")
+        values["normalisation"] = Normalisation(numbers["mean"], numbers["deviation"])
+        for name in ("input_size", "class_names"):
+            if not isinstance(values[name], list | tuple):
+                raise TypeError(f"{name} must be a list")
+            values[name] = tuple(values[name])
         return cls(**values)
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that is not the card's, or cannot compute: let it read two images.
+
+        One is blank, one is all ink. That costs milliseconds, and tells at once what would
+        otherwise spoil the first answer.
+
+        Raises
+        ------
+        ValueError
+            If the model was built for another normalisation, takes images of another size, returns
+            something else than one logit for each name, or numbers that are not finite.
+        """
+        kind, (height, width) = type(model).__name__, self.input_size
+        built_for = getattr(model, "normalisation", self.normalisation)
+        if built_for != self.normalisation:
+            raise ValueError(f"The {kind} was built for {built_for}, not {self.normalisation}.")
+        place = next((p.device for p in model.parameters()), torch.device("cpu"))
+        pixels = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        images = self.normalisation(pixels.expand(2, 1, height, width).to(place))
+        paper, ink = images[:, 0, 0, 0].tolist()
+        if not (images.isfinite().all() and paper < ink):
+            raise ValueError(f"With {self.normalisation} paper is {paper:g} and ink is {ink:g}.")
+        try:
+            with eval_mode(model), torch.no_grad():
+                logits = model(cast_for(model, images))
+        except Exception as error:  # a network raises what its many parts raise
+            raise ValueError(
+                f"The {kind} reads no images of {height}x{width} pixels: {reason_of(error)}."
+            ) from error
+        shape, names = getattr(logits, "shape", None), len(self.class_names)
+        if shape != (2, names):
+            found = type(logits).__name__ if shape is None else f"the shape {tuple(shape)}"
+            raise ValueError(
+                f"The {kind} must answer two images with logits (2, {names}), one for each of the "
+                f"class_names, found {found}."
+            )
+        if not bool(logits.isfinite().all()):
+            raise ValueError(
+                f"The {kind} answers a blank or a full image with numbers that are not finite: its "
+                f"weights are too large, or spoilt."
+            )
 
     def to_markdown(self, title: str, *, use: str, limits: str) -> str:
         """Return the card as a page for people, to be published beside the weights.
@@ -164,13 +255,33 @@ class ModelCard:
         return "\n".join([f"# {title.strip()}\n", *parts])
 
 
-def _as_json(arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a model's arguments as they come back from JSON."""
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold, which whole ones of 400 digits are not."""
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and abs(value) <= sys.float_info.max
+
+
+def _is_size(value: Any) -> bool:
+    """Whether it is height and width of an image that a network may be asked to read."""
+    return len(value) == 2 and all(
+        isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= LARGEST_SIDE
+        for side in value
+    )
+
+
+def arguments_of(known: Architecture) -> dict[str, Any]:
+    """Return what a model was built with, as it comes back from JSON.
+
+    Raises
+    ------
+    ValueError
+        If JSON cannot hold it.
+    """
     try:
-        text = json.dumps(dict(arguments), default=_fields_of, allow_nan=False)
+        text = json.dumps(dict(known.arguments), default=_fields_of, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} was built with something that JSON cannot hold: {error}."
+            f"{known.name} was built with something that JSON cannot hold: {reason_of(error)}."
         ) from error
     found: dict[str, Any] = json.loads(text)
     return found
@@ -270,7 +381,7 @@ def check_rebuilds(model: nn.Module) -> None:
             f"Nobody could build this {kind} again from a checkpoint: register it, with "
             f'@register("name") above its class, and let it take `classes` if its head is replaced.'
         )
-    built = build_model(known.name, **_as_json(known.arguments, known.name))
+    built = build_model(known.name, **arguments_of(known))
     # What a network prints of itself tells dropout rates, strides and heads, which no tensor shows.
     if (changed := _first_difference(repr(model), repr(built))) is not None:
         now, then = changed
@@ -294,24 +405,58 @@ def _first_difference(ours: str, theirs: str) -> tuple[str, str] | None:
 def load_checkpoint(folder: str | Path) -> tuple[nn.Module, ModelCard]:
     """Build the model of a checkpoint, in eval mode on the CPU, and return it with its card.
 
+    What the JSON claims is compared with what the weights claim before either takes memory; then
+    the model reads two images, as `ModelCard.check` says.
+
     Raises
     ------
     CheckpointError
-        If there is none, or it is damaged, of another version, a pickle, or of another network.
+        If there is none, or it is damaged, of another version, a pickle, or of another network; or
+        the network could not answer with numbers.
     """
-    tensors, record = load_tensors(folder, MODEL)
+    tensors, record = load_tensors(folder, MODEL, functools.partial(_expect_model, folder))
+    card = _read_card(folder, record)
+    try:
+        model = build_model(card.model, **card.arguments)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {reason_of(error)}.") from error
+    load_weights(model, tensors, str(folder))
+    try:
+        card.check(model)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}: {reason_of(error)}.") from error
+    return model.eval(), card
+
+
+def _read_card(folder: str | Path, record: Mapping[str, Any]) -> ModelCard:
     try:
         card = ModelCard.from_json(record["card"])
         if card.model not in MODELS:
             raise ValueError(
-                f"it is a {card.model!r}, which is not registered here: run what registers it "
-                f"first, such as its class with @register({card.model!r}) above it"
+                f"it is a {card.model!r:.100}, which is not registered here: run what registers it "
+                f"first, such as its class with @register({card.model!r:.100}) above it"
             )
-        model = build_model(card.model, **card.arguments)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: model.json describes no model: {error}.") from error
-    load_weights(model, tensors, str(folder))
-    return model.eval(), card
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"{folder}: model.json describes no model: {reason_of(error)}."
+        ) from error
+    return card
+
+
+def _expect_model(
+    folder: str | Path, layout: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> None:
+    """Refuse weights that are not those of the network that the JSON describes."""
+    card = _read_card(folder, record)
+    try:
+        # With some room, so that of a network a little larger it is said what differs.
+        outline = outline_model(card.model, card.arguments, most_tensors=2 * len(layout) + 100)
+    except Exception as error:  # of arguments that no builder was made for
+        raise CheckpointError(
+            f"{folder}: model.json describes no model: {reason_of(error)}."
+        ) from error
+    if outline is not None:
+        _check_fit(outline, layout, str(folder))
 
 
 def read_digest(folder: str | Path) -> str:
@@ -326,22 +471,27 @@ def read_digest(folder: str | Path) -> str:
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
-    """Copy `tensors` into `model` if names and shapes agree; else say what differs."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if expected != found:
-        differences = [
-            *(f"{name} is missing" for name in sorted(expected.keys() - found.keys())),
-            *(f"{name} is unknown" for name in sorted(found.keys() - expected.keys())),
-            *(
-                f"{name} is {found[name]}, expected {expected[name]}"
-                for name in sorted(expected.keys() & found.keys())
-                if expected[name] != found[name]
-            ),
-        ]
-        shown = "; ".join(differences[:5]) + ("; ..." if len(differences) > 5 else "")
-        raise CheckpointError(f"{source} does not fit {type(model).__name__}: {shown}.")
+    """Copy `tensors` into `model` if they are its own and can be computed with.
+
+    Raises
+    ------
+    CheckpointError
+        Saying which name, shape or type differs, or where a number is not finite. The model is then
+        as it was.
+    """
+    _check_fit(model, tensors, source)
+    try:
+        check_numbers(tensors, model.state_dict())
+    except ValueError as error:
+        raise CheckpointError(f"{source}: {error}.") from error
     model.load_state_dict(dict(tensors))
+
+
+def _check_fit(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    try:
+        check_layout(tensors, model.state_dict())
+    except ValueError as error:
+        raise CheckpointError(f"{source} does not fit {type(model).__name__}: {error}.") from error
 
 
 def save_tensors(
@@ -396,41 +546,106 @@ def adopt_files(own: OwnFolder, name: str) -> None:
             own.adopt(path.name, *([weights] if weights.startswith(f"{name}-") else []))
 
 
-def load_tensors(folder: str | Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(
+    folder: str | Path, name: str, expect: Expect | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save_tensors` wrote, after checking its version and its SHA-256.
+
+    Whoever reads while another process writes gets one whole state, the old or the new.
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+        As for `save_tensors`.
+    expect : callable, optional
+        Given the tensors that the file says it holds (without their numbers) and the JSON record,
+        before the weights are read: it raises `CheckpointError` if they are not what is wanted.
 
     Raises
     ------
     CheckpointError
     """
+    record = read_record(folder, name)
+    for _ in range(_TRIES):
+        try:
+            return _read_weights(Path(folder), name, record, expect), record
+        except CheckpointError:
+            # If a writer has replaced both in the meantime, there is something newer to read.
+            newer = read_record(folder, name)
+            if newer == record:
+                raise
+            record = newer
+    raise CheckpointError(
+        f"{Path(folder) / name}.json was replaced {_TRIES} times while it was read: try again when "
+        f"nobody writes there."
+    )
+
+
+def read_record(folder: str | Path, name: str) -> dict[str, Any]:
+    """Read the JSON that `save_tensors` wrote, without the weights that it names.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, is no such JSON, is of another version, or has more than 8 MB.
+    """
     folder = Path(folder)
     path = folder / f"{name}.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        with open_regular(path) as file:
+            content = file.read(_LARGEST_JSON + 1)
+        if len(content) > _LARGEST_JSON:
+            raise ValueError(f"it has more than {_LARGEST_JSON // 1_000_000} MB")
+        record = json.loads(content.decode(), parse_constant=_refuse_constant)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(_why_no_checkpoint(folder, path)) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        try:
+            why = _why_no_checkpoint(folder, path)
+        except OSError as unseen:  # a folder that may not be looked into
+            why = f"{path} cannot be read: {reason_of(unseen)}."
+        raise CheckpointError(why) from error
+    except NotAFileError as error:
+        raise CheckpointError(f"{error}.") from error
+    except RecursionError as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: it is nested too deeply.") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON: {reason_of(error)}.") from error
+    if not isinstance(record, dict) or record.get("format") != "mnist-lab checkpoint":
         raise CheckpointError(f"{path} is not the JSON of an mnist-lab checkpoint.")
-    if record.get("format_version") != FORMAT_VERSION:
+    version = record.get("format_version")
+    if (type(version), version) != (int, FORMAT_VERSION):  # True is no version, though it equals 1
         raise CheckpointError(
-            f"{path} has format version {record.get('format_version')!r}; this mnist-lab reads "
-            f"version {FORMAT_VERSION}."
+            f"{path} has format version {version!r:.100}; this mnist-lab reads version "
+            f"{FORMAT_VERSION}."
         )
+    return record
+
+
+def _read_weights(
+    folder: Path, name: str, record: Mapping[str, Any], expect: Expect | None
+) -> dict[str, Tensor]:
+    """Read the weights that a record names, once their header has been found to be as expected."""
     weights = folder / Path(str(record.get("weights", ""))).name
     try:
-        content = weights.read_bytes()
+        with open_regular(weights) as file:
+            layout = read_layout(weights)
+            if expect is not None:
+                expect(layout, record)
+            content = file.read()
+    except CheckpointError:
+        raise
+    except MemoryError as error:
+        raise CheckpointError(f"{weights} has more bytes than memory has room for.") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise CheckpointError(f"{weights!s:.300} cannot be read: {error!s:.300}.") from error
+        raise CheckpointError(f"{weights!s:.300} cannot be read: {reason_of(error)}.") from error
     if hashlib.sha256(content).hexdigest() != record.get("weights_sha256"):
         raise CheckpointError(
-            f"{weights} has been altered or cut short: its SHA-256 is not the one in {path}."
+            f"{weights} has been altered or cut short: its SHA-256 is not the one in {name}.json."
         )
     try:
-        return safetensors.torch.load(content), record
-    except (SafetensorError, KeyError) as error:  # KeyError: an element type that torch has not
-        raise CheckpointError(f"{weights} cannot be read: {error}.") from error
+        return safetensors.torch.load(content)
+    except (SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{weights} cannot be read: {reason_of(error)}.") from error
 
 
 def _refuse_constant(word: str) -> None:
@@ -444,10 +659,11 @@ def _why_no_checkpoint(folder: Path, path: Path) -> str:
             f"{folder} is a pickle, and a pickle can run any code when it is read: load it where "
             f"you trust it, save its tensors with safetensors, and name the folder of the result."
         )
-    if folder.is_file():
-        return f"{folder} is a file; the folder of a checkpoint, with {path.name}, is expected."
     if not folder.exists():
         return f"{folder} does not exist; the folder of a checkpoint is expected."
+    if not folder.is_dir():
+        kind = describe_kind(folder.stat().st_mode)
+        return f"{folder} is {kind}; the folder of a checkpoint, with {path.name}, is expected."
     pickles = [child.name for child in sorted(folder.iterdir()) if _is_pickle(child)]
     if pickles:
         return (
@@ -463,15 +679,36 @@ def _why_no_checkpoint(folder: Path, path: Path) -> str:
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether a file looks like one that torch.save or pickle.dump wrote."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start[:2] in {b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"}:  # pickle's protocols
-        return True
+    """Whether a file is one that torch.save or pickle.dump wrote: it is looked at, never run.
+
+    Of the two oldest protocols, whose files begin like any text, none is called a pickle.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.save writes a zip with one pickle in it
+        with open_regular(path) as file:
+            start = file.read(_BEGINNING)
+            return _begins_as_pickle(start) or (start[:2] == b"PK" and _is_zip_of_torch(file))
+    except OSError:
+        return False
+
+
+_BEGINNING = 65_536  # bytes
+
+
+def _begins_as_pickle(start: bytes) -> bool:
+    """Whether the first words are those of a pickle: two bytes alone may be anything's."""
+    if start[:1] != b"\x80" or start[1:2] not in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return False
+    try:
+        words = [word.name for word, _, _ in islice(pickletools.genops(io.BytesIO(start)), 16)]
+    except ValueError:  # a word that there is not, or more bytes than follow
+        return False
+    return len(words) == 16 or words[-1] == "STOP"
+
+
+def _is_zip_of_torch(file: IO[bytes]) -> bool:
+    """Whether a zip holds the pickle that torch.save puts into one."""
+    try:
+        with zipfile.ZipFile(file) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except Exception:  # whatever a damaged zip makes of the reader, it is none of torch's
         return False

@@ -14,7 +14,7 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +28,8 @@ from tqdm.auto import tqdm
 
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.idx import take_images
-from mnist_lab.folders import FolderError, claim, read_notes
+from mnist_lab.folders import MARK, FolderError, claim, read_notes
+from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import choose_device
 from mnist_lab.training.checkpoints import (
@@ -55,6 +56,7 @@ from mnist_lab.training.loop import (
 )
 from mnist_lab.training.objectives import Classify, Objective
 from mnist_lab.training.processes import ALONE, Ranks
+from mnist_lab.training.resuming import check_moments, check_parts, read_reports, report_from
 from mnist_lab.training.scoring import Score
 
 RESUME = "resume"  # what the files are called that an unfinished run goes on from
@@ -358,7 +360,7 @@ def _check_same_place(state: TrainState, ranks: Ranks) -> None:
         )
 
 
-def _check_same_run(folder: Path, card: ModelCard, record: dict[str, Any]) -> None:
+def _check_same_run(folder: Path, card: ModelCard, record: Mapping[str, Any]) -> None:
     """Refuse to go on with a run that was started with another card, configuration or data."""
     # Through JSON and back, as tuples become lists there.
     ours = json.loads(json.dumps(card.to_json()))
@@ -376,8 +378,8 @@ def _check_same_run(folder: Path, card: ModelCard, record: dict[str, Any]) -> No
             if theirs_part.get(name) != ours_part.get(name):
                 raise CheckpointError(
                     f"The run in {folder} was started with another {name}: "
-                    f"{theirs_part.get(name)!r}, now {ours_part.get(name)!r}. Start anew in "
-                    f"another folder."
+                    f"{theirs_part.get(name)!r:.200}, now {ours_part.get(name)!r:.200}. Start anew "
+                    f"in another folder."
                 )
     if ours["training"]["data"] != theirs["training"]["data"]:
         raise CheckpointError(f"The run in {folder} was started on other data.")
@@ -398,9 +400,12 @@ def _look_up(
     if _find_run(folder) != "finished" or record is None:
         return None
     try:
-        _check_same_run(folder, card, record)
-        if record["weights_sha256"] != read_digest(folder):
-            raise CheckpointError(f"{folder} holds another checkpoint than the run there has left.")
+        with _named_refusals(folder / MARK):
+            _check_same_run(folder, card, record)
+            reports = [report_from(entry) for entry in record["reports"]]
+            best, seconds = reports[_best_of(reports)], float(record["seconds"])
+            if record["weights_sha256"] != read_digest(folder):
+                raise ValueError("the checkpoint is another one than it has left")
     except CheckpointError:
         if overwrite:  # another run, which is to be replaced
             return None
@@ -409,9 +414,7 @@ def _look_up(
     if objective.kept(model) is model:  # else a part of it is not on the disk
         load_weights(model, kept.state_dict(), str(folder))
         kept = model.eval()
-    reports = tuple(_report_from(entry) for entry in record["reports"])
-    best, seconds = reports[record["best"]], float(record["seconds"])
-    return FitResult(kept, card, reports, best, seconds, finished_before=True)
+    return FitResult(kept, card, tuple(reports), best, seconds, finished_before=True)
 
 
 class _Run:
@@ -476,27 +479,34 @@ class _Run:
         """Take up the state in the folder, if there is one and it is of this very run."""
         if self.folder is None or _find_run(self.folder) != "unfinished":
             return
-        tensors, record = load_tensors(self.folder, RESUME)
-        try:
-            self._take_up(tensors, record)
-        except (KeyError, TypeError, IndexError) as error:
-            path = self.folder / f"{RESUME}.json"
-            raise CheckpointError(f"{path} is no record of a run: {error!r}.") from error
+        self._take_up(*load_tensors(self.folder, RESUME, self._expect))
+
+    def _expect(self, layout: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        """Refuse the record of another run, or one whose parts are not this run's."""
+        assert self.folder is not None
+        with _named_refusals(self.folder / f"{RESUME}.json"):
+            _check_same_run(self.folder, self.card, record)
+            check_parts(self.state, layout)
 
     def _take_up(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Go on from a record, after all of it has been found to fit."""
         assert self.folder is not None
-        _check_same_run(self.folder, self.card, record)
-        source = str(self.folder)
         state = self.state
+        with _named_refusals(self.folder / f"{RESUME}.json"):
+            reports = read_reports(record, state)
+            best = _best_of(reports)
+            if (type(record["best"]), record["best"]) != (int, best):
+                raise ValueError(f"its best epoch is number {best}, not {record['best']!r:.100}")
+            check_moments(tensors, record, state)
+        source = str(self.folder)
         load_weights(state.model, _part_of(tensors, "model"), source)
         if state.average is not None:
             load_weights(state.average, _part_of(tensors, "average"), source)
         _load_optimizer(state.optimizer, _part_of(tensors, "optimizer"))
-        state.step, state.epoch = int(record["step"]), int(record["epoch"])
+        state.step, state.epoch = record["step"], record["epoch"]
         state.seconds = float(record["seconds"])
         self.best_weights = _part_of(tensors, "best")
-        self.reports = [_report_from(entry) for entry in record["reports"]]
-        self.best = self.reports[int(record["best"])]
+        self.reports, self.best = reports, reports[best]
         self.keeps_old = bool(record.get("keeps_old"))
 
     def _card_now(self) -> ModelCard:
@@ -531,6 +541,26 @@ class _Run:
             "best": self.reports.index(self.best),
             "keeps_old": self.keeps_old,
         }
+
+
+@contextmanager
+def _named_refusals(path: Path) -> Iterator[None]:
+    """Say of whatever a record does not fit by that it is this file's."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path} is no record of this run: {reason_of(error)}.") from error
+
+
+def _best_of(reports: list[EpochReport]) -> int:
+    """Return the index of the best of the reports, as it was found while they came in."""
+    best = 0
+    for index, report in enumerate(reports):
+        if _is_better(report.validation, reports[best].validation):
+            best = index
+    return best
 
 
 def _is_better(new: Score, old: Score) -> bool:
@@ -578,13 +608,3 @@ def _report_as_json(report: EpochReport) -> dict[str, Any]:
     for part in ("train", "validation"):
         entry[part] = {k: None if math.isnan(v) else v for k, v in entry[part].items()}
     return entry
-
-
-def _report_from(record: dict[str, Any]) -> EpochReport:
-    """Read what `_report_as_json` wrote."""
-
-    def score(part: str) -> Score:
-        numbers: dict[str, Any] = {k: math.nan if v is None else v for k, v in record[part].items()}
-        return Score(**numbers)
-
-    return EpochReport(**{**record, "train": score("train"), "validation": score("validation")})

@@ -378,7 +378,7 @@ class TestPretrain:
         record = json.loads((tmp_path / "resume.json").read_text())
         del record["reports"]
         (tmp_path / "resume.json").write_text(json.dumps(record))
-        with pytest.raises(CheckpointError, match=r"resume\.json is no record of a run: .*\.$"):
+        with pytest.raises(CheckpointError, match=r"resume\.json is no record of this run: .*\.$"):
             run(sets, folder=tmp_path, resume=True)
 
     def test_a_run_of_fit_is_not_resumed(

@@ -90,8 +90,8 @@ class TestMnist:
         self, mnist: MNIST, tmp_path: Path
     ) -> None:
         folder = lay_out_for_torchvision(tmp_path)
-        (folder / "t10k-labels-idx1-ubyte").write_bytes(b"half a file")
-        lay_out_for_torchvision(tmp_path)  # mends what is wrong
+        (folder / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01")
+        lay_out_for_torchvision(tmp_path)  # completes what was cut short
         train = torchvision.datasets.MNIST(tmp_path, train=True, download=False)
         test = torchvision.datasets.MNIST(tmp_path, train=False, download=False)
         assert (train.data.numpy() == mnist.train.images).all()

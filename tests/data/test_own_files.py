@@ -115,8 +115,8 @@ class TestOwnFiles:
     def test_image_folder_that_is_wrong(self, fault: str, tmp_path: Path) -> None:
         self.make_image_folder(tmp_path)
         if fault == "no image":
-            (tmp_path / "3" / "notes.txt").write_text("not an image")
-            complaint = "notes.txt cannot be read as an image"
+            (tmp_path / "3" / "notes.png").write_text("not an image")
+            complaint = r"notes\.png is no image"
         elif fault == "other size":
             Image.new("L", (10, 12)).save(tmp_path / "7" / "z.png")
             complaint = "z.png has 10x12 pixels, the images before it 28x28"

@@ -65,16 +65,16 @@ def reason_of(error: BaseException) -> str:
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if isinstance(error, KeyError) or not said.strip():  # a KeyError says no more than the key
         said = f"{type(error).__name__} {said}"
-    return shorten(said)
+    return _shorten(said)
 
 
-def shorten(text: str) -> str:
+def _shorten(text: str) -> str:
     """Put a text of any length on one line, without a full stop at its end."""
     line = " ".join(text[: 10 * _LONGEST_REASON].split()).rstrip(". ")
     return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON].rstrip(". ") + " [...]"
 
 
-def is_folder(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
     """Whether this is a folder, and no where nobody can tell (a link to itself, no permission)."""
     try:
         return path.is_dir()

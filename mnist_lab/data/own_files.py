@@ -24,11 +24,11 @@ from mnist_lab.data.digit_set import (
 )
 from mnist_lab.data.emnist import EMNIST_CLASSES, EMNIST_FIRST_LABEL, stand_upright
 from mnist_lab.data.foreign_files import (
-    is_folder,
+    _is_folder,
     open_foreign,
     reason_of,
     refuse_damage,
-    shorten,
+    _shorten,
 )
 from mnist_lab.data.idx import _read_idx_header, read_idx
 from mnist_lab.data.pictures import count_pages, is_picture, load_pixels
@@ -83,7 +83,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     for name in ("images", "labels"):
         if name not in found:
             held = _name_files(sorted(found)) or "nothing"
-            raise DataError(f"{path} has no array {name!r}; it holds {shorten(held)}.")
+            raise DataError(f"{path} has no array {name!r}; it holds {_shorten(held)}.")
     wanted = {name: found[name] for name in ("images", "labels", "class_names") if name in found}
     announced = {name: _check_member(path, archive, entry) for name, entry in wanted.items()}
     if problem := _problem_with_shapes(*announced["images"], *announced["labels"]):
@@ -126,7 +126,7 @@ def _check_member(
             f"{path} {_NO_NPZ}: it holds pickled objects, which can run code when read."
         )
     size = dtype.itemsize * math.prod(shape)
-    if size > _MOST_BYTES:
+    if size > _MOST_BYTES or max(shape, default=0) > _MOST_BYTES:  # the other sides may be 0
         raise DataError(
             f"{path} announces an array of more than {_MOST_BYTES:,} bytes, which is not read "
             f"into memory."
@@ -285,7 +285,7 @@ _MAC_ARCHIVE = "__MACOSX"  # what an archive of a Mac leaves beside its files
 
 
 def _is_class(path: Path) -> bool:
-    return path.name != _MAC_ARCHIVE and is_folder(path)
+    return path.name != _MAC_ARCHIVE and _is_folder(path)
 
 
 def _read_one(
@@ -347,7 +347,7 @@ def load_path(
         If there is no such data, with the file and what was expected of it.
     """
     path = Path(path)
-    if not is_folder(path):
+    if not _is_folder(path):
         open_foreign(path).close()
         if path.suffix.lower() != ".npz":
             raise DataError(
@@ -374,10 +374,10 @@ def load_path(
 
 def _find_idx_below(folder: Path) -> list[str]:
     """Return folders of IDX files one or two levels deeper, where torchvision keeps them."""
-    one = [path for path in _list_folder(folder) if is_folder(path)]
+    one = [path for path in _list_folder(folder) if _is_folder(path)]
     two = [path / "raw" for path in one]
     return [
         str(path)
         for path in [*one, *two]
-        if is_folder(path) and any(_IDX_NAME.match(child.name) for child in _list_folder(path))
+        if _is_folder(path) and any(_IDX_NAME.match(child.name) for child in _list_folder(path))
     ]

@@ -3,7 +3,7 @@
     pixels = load_pixels("sum.jpg")     # uint8 (height, width), or (height, width, 3)
     count_pages("scan.tif")             # 3, of which `load_pixels` gives the first
 
-What phones, scanners, browsers and drawing programs write is read: `FORMATS`. What Pillow would
+What phones, scanners, browsers and drawing programs write is read: `PICTURE_FORMATS`. What Pillow would
 hand to another program (EPS to Ghostscript) is not.
 """
 
@@ -23,7 +23,7 @@ from mnist_lab.data.digit_set import DataError
 from mnist_lab.data.foreign_files import open_foreign, reason_of, refuse_damage
 
 # By Pillow's names. HEIF, as iPhones save it, only where pillow-heif has been registered.
-FORMATS = (
+PICTURE_FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM"),
     *("PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP", "XBM"),
 )
@@ -109,7 +109,7 @@ def is_picture(path: Path) -> bool:
     if path.suffix.lower() in Image.registered_extensions().keys() | _FURTHER_SUFFIXES:
         return True
     open_foreign(path).close()
-    signed = tuple(name for name in FORMATS if name not in _WITHOUT_SIGNATURE)
+    signed = tuple(name for name in PICTURE_FORMATS if name not in _WITHOUT_SIGNATURE)
     try:
         with _open_picture(path, signed):
             return True
@@ -118,7 +118,9 @@ def is_picture(path: Path) -> bool:
 
 
 @contextmanager
-def _open_picture(path: str | Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+def _open_picture(
+    path: str | Path, formats: tuple[str, ...] = PICTURE_FORMATS
+) -> Iterator[Image.Image]:
     """Open a picture, of which nothing is decoded yet, and keep Pillow quiet meanwhile."""
     Image.init()  # makes all formats known
     known = [name for name in formats if name in Image.OPEN]

@@ -25,10 +25,10 @@ from mnist_lab.data.digit_set import (
 from mnist_lab.data.emnist import EMNIST_CLASSES, EMNIST_FIRST_LABEL, stand_upright
 from mnist_lab.data.foreign_files import (
     _is_folder,
+    _shorten,
     open_foreign,
     reason_of,
     refuse_damage,
-    _shorten,
 )
 from mnist_lab.data.idx import _read_idx_header, read_idx
 from mnist_lab.data.pictures import count_pages, is_picture, load_pixels

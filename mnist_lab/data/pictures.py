@@ -3,8 +3,8 @@
     pixels = load_pixels("sum.jpg")     # uint8 (height, width), or (height, width, 3)
     count_pages("scan.tif")             # 3, of which `load_pixels` gives the first
 
-What phones, scanners, browsers and drawing programs write is read: `PICTURE_FORMATS`. What Pillow would
-hand to another program (EPS to Ghostscript) is not.
+What phones, scanners, browsers and drawing programs write is read: `PICTURE_FORMATS`. What Pillow
+would hand to another program (EPS to Ghostscript) is not.
 """
 
 from __future__ import annotations

@@ -510,6 +510,7 @@ def _load_training_digits(data: str) -> DigitSet:
     from mnist_lab.handwriting.own_digits import load_own_digits
 
     if data == "mnist":
+        _say_which(data)
         return load_mnist().train
     digits = load_own_digits(data)
     if digits.part == "test":
@@ -518,6 +519,15 @@ def _load_training_digits(data: str) -> DigitSet:
             f"other digits."
         )
     return digits
+
+
+def _say_which(data: str) -> None:
+    """Say which digits are read where a file or folder has the name of a data set."""
+    if Path(data).exists():
+        print(
+            f"--data {data} is the data set of that name; for what lies here, --data ./{data}",
+            file=sys.stderr,
+        )
 
 
 def _hold_out(digits: DigitSet, count: int) -> tuple[DigitSet, DigitSet]:
@@ -632,6 +642,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from mnist_lab.handwriting.reader import load_reader
 
     reader = load_reader(arguments.folder, device=arguments.device)
+    if arguments.data in ("mnist", "uci"):
+        _say_which(arguments.data)
     if arguments.data == "mnist":
         digits = load_mnist().test
     elif arguments.data == "uci":
@@ -647,6 +659,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from mnist_lab.data.pictures import count_pages
     from mnist_lab.handwriting.ink import HandwritingError
     from mnist_lab.handwriting.reader import load_reader
 
@@ -666,6 +679,9 @@ def _predict(arguments: argparse.Namespace) -> int:
         except (HandwritingError, FloatingPointError, MemoryError) as error:
             problem = _one_line(error) or f"{file} takes more memory than there is."
             _tell(f"mnist_lab predict: {problem}")
+        else:
+            if (pages := count_pages(file)) > 1:
+                _tell(f"mnist_lab predict: {file}: page 1 of {pages} is read")
         results.append({"file": file, "digits": digits, "error": problem})
         for digit in digits:
             _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")

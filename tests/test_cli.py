@@ -1145,8 +1145,8 @@ class TestEvaluate:
             np.savez(folder / "a.npz", images=images, labels=np.array([1, 12]))
             return folder / "a.npz", "label 12 is outside the 10 classes"
         (folder / "3").mkdir()
-        (folder / "3" / "note.txt").write_text("no picture")
-        return folder, "note.txt is no image"
+        (folder / "3" / "note.png").write_text("no picture")
+        return folder, "note.png is no image"
 
     @pytest.mark.parametrize("kind", ["missing", "empty", "text", "size", "labels", "no image"])
     def test_bad_data_is_one_sentence(

@@ -14,6 +14,8 @@ Part = Literal["", "train", "validation", "test"]
 
 
 DIGIT_NAMES = tuple("0123456789")
+_LONGEST_NAME = 100  # letters of a class's name
+_MOST_NAMED = 62  # classes in one sentence: all digits and letters
 
 
 class DataError(ValueError):
@@ -38,7 +40,8 @@ class DigitSet:
     Raises
     ------
     DataError
-        If shapes, types or counts do not fit together, or a label has no class.
+        If shapes, types or counts do not fit together, a label has no class, or two classes have
+        one name.
     """
 
     images: NDArray[np.uint8]
@@ -47,7 +50,9 @@ class DigitSet:
     part: Part = ""
 
     def __post_init__(self) -> None:
-        problem = _problem_with(self.images, self.labels, len(self.class_names))
+        problem = _problem_with(self.images, self.labels, self.class_names)
+        if not problem and self.labels.dtype != np.int64:
+            problem = f"labels must be int64, found {self.labels.dtype}"
         if problem:
             raise DataError(f"These digits cannot be used: {problem}.")
 
@@ -73,31 +78,77 @@ class DigitSet:
         return np.bincount(self.labels, minlength=len(self.class_names)).astype(np.int64)
 
 
-def _problem_with(images: Any, labels: Any, classes: int) -> str:
+def _problem_with(
+    images: Any, labels: Any, class_names: Sequence[str], first_label: int = 0
+) -> str:
     """Say in half a sentence why the arrays are no `DigitSet`; an empty string if they are one."""
-    if not isinstance(images, np.ndarray) or images.ndim != 3 or images.dtype != np.uint8:
-        return f"images must be uint8 (n, height, width), found {_describe(images)}"
-    if not isinstance(labels, np.ndarray) or labels.ndim != 1 or labels.dtype.kind not in "iu":
-        return f"labels must be whole numbers (n,), found {_describe(labels)}"
-    if labels.dtype != np.int64:
-        return f"labels must be int64, found {labels.dtype}"
-    if len(images) != len(labels):
-        return f"there are {len(images):,} images but {len(labels):,} labels"
-    if len(labels) == 0:
-        return "the set is empty"
-    if 0 in images.shape:
-        return f"images of {images.shape[1]}x{images.shape[2]} pixels hold nothing"
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        wrong = low if low < 0 else high
-        return f"label {wrong} is outside the {classes} classes 0 to {classes - 1}"
+    if not isinstance(images, np.ndarray):
+        return f"images must be an array (n, height, width), found {type(images).__name__}"
+    if not isinstance(labels, np.ndarray):
+        return f"labels must be an array (n,), found {type(labels).__name__}"
+    problem = _problem_with_shapes(images.dtype, images.shape, labels.dtype, labels.shape)
+    if problem := problem or _problem_with_names(class_names):
+        return problem
+    low, high, classes = int(labels.min()), int(labels.max()), len(class_names)
+    last_label = first_label + classes - 1
+    if low < first_label or high > last_label:
+        wrong = low if low < first_label else high
+        return f"label {wrong} is outside the {classes} classes {first_label} to {last_label}"
     return ""
 
 
-def _describe(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape}"
-    return type(value).__name__
+def _problem_with_shapes(
+    images: np.dtype[Any],
+    images_shape: Sequence[int],
+    labels: np.dtype[Any],
+    labels_shape: Sequence[int],
+) -> str:
+    """Say why arrays of such types and shapes are no `DigitSet`, as a file's header announces them.
+
+    An empty string if they can be one.
+    """
+    if images != np.uint8 or len(images_shape) != 3:
+        return f"images must be uint8 (n, height, width), found {_describe(images, images_shape)}"
+    if labels.kind not in "iu" or len(labels_shape) != 1:
+        return f"labels must be whole numbers (n,), found {_describe(labels, labels_shape)}"
+    if images_shape[0] != labels_shape[0]:
+        return f"there are {images_shape[0]:,} images but {labels_shape[0]:,} labels"
+    if labels_shape[0] == 0:
+        return "the set is empty"
+    if 0 in images_shape:
+        return f"images of {images_shape[1]}x{images_shape[2]} pixels hold nothing"
+    return ""
+
+
+def _describe(dtype: np.dtype[Any], shape: Sequence[int]) -> str:
+    kind = str(dtype) if dtype.names is None else "a record"  # whose fields may be thousands
+    sides = ", ".join(map(str, shape[:4])) + ("," if len(shape) == 1 else "")
+    return f"{kind} ({sides}{', ...' if len(shape) > 4 else ''})"
+
+
+def _problem_with_names(names: Sequence[object]) -> str:
+    """Say why these cannot be the names of classes; an empty string if they can."""
+    if not names:
+        return "there are no class names"
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            return f"class names must be text, found {type(name).__name__}"
+        if not name.strip():
+            return f"class {place} has an empty name"
+        if len(name) > _LONGEST_NAME:
+            return f"the name of class {place} has {len(name):,} letters, at most {_LONGEST_NAME}"
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            return f"the name of class {place}, {name!a}, holds bytes that are no text"
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        return f"two classes are named {twice!r}"
+    return ""
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """Name classes in a sentence, without end only where they are few."""
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED:,} more"
 
 
 def _digit_set(
@@ -106,14 +157,17 @@ def _digit_set(
     labels: NDArray[Any],
     class_names: tuple[str, ...] = DIGIT_NAMES,
     part: Part = "",
+    first_label: int = 0,
 ) -> DigitSet:
-    """Make a `DigitSet` of what was read from `source`, whose name every complaint carries."""
-    if labels.dtype.kind in "iu":
-        labels = labels.astype(np.int64)
-    problem = _problem_with(images, labels, len(class_names))
+    """Make a `DigitSet` of what was read from `source`, whose name every complaint carries.
+
+    Labels that count from `first_label` come to count from 0.
+    """
+    # Checked before a label is cast: what an int64 cannot hold would be told as another number.
+    problem = _problem_with(images, labels, class_names, first_label)
     if problem:
         raise DataError(f"{source}: {problem}.")
-    return DigitSet(images, labels, class_names, part)
+    return DigitSet(images, labels.astype(np.int64) - first_label, class_names, part)
 
 
 def align_classes(digits: DigitSet, class_names: Sequence[str]) -> DigitSet:
@@ -127,7 +181,7 @@ def align_classes(digits: DigitSet, class_names: Sequence[str]) -> DigitSet:
     unknown = [name for name in digits.class_names if name not in class_names]
     if unknown:
         raise DataError(
-            f"Class {unknown[0]!r} is not one of the model's: {', '.join(class_names)}."
+            f"Class {unknown[0]!r} is not one of the model's: {_list_names(class_names)}."
         )
     positions = np.array([class_names.index(name) for name in digits.class_names], np.int64)
     return replace(digits, labels=positions[digits.labels], class_names=tuple(class_names))

@@ -9,7 +9,11 @@ import gzip
 import lzma
 import math
 import mmap as memory_map
+import os
 import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_lab.data.digit_set import DataError
+from mnist_lab.data.foreign_files import open_foreign, refuse_damage
 
 # Third byte of the magic number -> element type, big-endian as the format demands.
 _IDX_TYPES: dict[int, np.dtype[Any]] = {
@@ -27,6 +32,9 @@ _IDX_TYPES: dict[int, np.dtype[Any]] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
+_MOST_DIMENSIONS = 32  # that every NumPy can hold
+_LONGEST_HEADER = 4 + 4 * _MOST_DIMENSIONS
+_MOST_BYTES = 2**30  # that are read whole; a packed file of 200 kB can announce as much
 
 
 def parse_idx(content: bytes | bytearray, name: str = "IDX data") -> NDArray[Any]:
@@ -63,14 +71,30 @@ def _parse_idx_header(
             f"{name} is no IDX file: it starts with {bytes(content[:4]).hex(' ')}, expected 00 00, "
             f"an element type ({known}) and at least one dimension."
         )
+    if dimensions > _MOST_DIMENSIONS:
+        raise DataError(
+            f"{name} is no IDX file that can be read: it has {dimensions} dimensions, at most "
+            f"{_MOST_DIMENSIONS} are possible."
+        )
     offset = 4 + 4 * dimensions
     if len(content) < offset:
         raise DataError(
             f"{name} is cut short: a header of {dimensions} dimensions takes {offset} bytes, "
             f"found {len(content)}."
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:offset])
-    return _IDX_TYPES[code], shape, offset
+    dtype, shape = _IDX_TYPES[code], struct.unpack(f">{dimensions}I", content[4:offset])
+    # Of a shape that holds nothing too, NumPy multiplies the other sides.
+    if dtype.itemsize * math.prod(side for side in shape if side) > sys.maxsize:
+        raise DataError(
+            f"{name} is cut short: its header announces {_describe_shape(shape)} elements, more "
+            f"than any file holds."
+        )
+    return dtype, shape, offset
+
+
+def _describe_shape(shape: tuple[int, ...]) -> str:
+    sides = " x ".join(f"{side:,}" for side in shape[:4])
+    return sides if len(shape) <= 4 else f"{sides} x ... ({len(shape)} dimensions)"
 
 
 def _check_idx_length(
@@ -80,13 +104,15 @@ def _check_idx_length(
     if found != expected:
         what = "is cut short" if found < expected else "is too long"
         raise DataError(
-            f"{name} {what}: its header announces {shape} elements of {dtype.itemsize} bytes, "
-            f"{expected:,} bytes in all, found {found:,}."
+            f"{name} {what}: its header announces {_describe_shape(shape)} elements of "
+            f"{dtype.itemsize} bytes, {expected:,} bytes in all, found {found:,}."
         )
 
 
 def read_idx(path: str | Path, *, mmap: bool = False) -> NDArray[Any]:
     """Read an IDX file, plain or packed with gzip or xz (by its first bytes, not its name).
+
+    The array is what the file holds: images of EMNIST lie on their side, see `load_idx_folder`.
 
     Parameters
     ----------
@@ -99,57 +125,87 @@ def read_idx(path: str | Path, *, mmap: bool = False) -> NDArray[Any]:
     Raises
     ------
     DataError
-        If the file is missing, damaged or something else, or is packed and should be mapped.
+        If the file is missing, damaged or something else, is packed and should be mapped, or is
+        larger than a gibibyte unpacked and should not.
     """
     path = Path(path)
-    try:
-        if mmap:
-            return _map_idx(path)
-        with _open_unpacked(path) as stream:
-            header = stream.read(4 + 4 * 255)
-            dtype, shape, offset = _parse_idx_header(header, str(path))
-            expected = offset + dtype.itemsize * math.prod(shape)
-            # One byte more than announced shows a file that is too long; reading no further
-            # means that a packed file cannot unpack to more than its header says.
-            body = bytearray(header)
-            while len(body) <= expected:
-                piece = stream.read(min(1 << 20, expected + 1 - len(body)))
-                if not piece:
-                    break
-                body += piece
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except (OSError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+    if mmap:
+        return _map_idx(path)
+    with _open_unpacked(path) as (stream, size):
+        header = _read(stream, _LONGEST_HEADER, path)
+        dtype, shape, offset = _parse_idx_header(header, str(path))
+        if size is not None:
+            _check_idx_length(size, dtype, shape, offset, str(path))
+        expected = offset + dtype.itemsize * math.prod(shape)
+        if expected > _MOST_BYTES:
+            raise DataError(
+                f"{path} announces {expected:,} bytes, and at most {_MOST_BYTES:,} are read into "
+                f"memory: unpack it if it is packed, and map it with read_idx(path, mmap=True)."
+            )
+        # One byte more than announced shows a file that is too long; reading no further means
+        # that a packed file cannot unpack to more than its header says.
+        body = _read(stream, expected + 1, path, header)
+    if len(body) > expected:
+        raise DataError(
+            f"{path} is too long: its header announces {_describe_shape(shape)} elements of "
+            f"{dtype.itemsize} bytes, {expected:,} bytes in all, and there are more."
+        )
     return parse_idx(body, str(path))
+
+
+def _read_idx_header(path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the type and the shape that a file announces; no more of it is unpacked."""
+    with _open_unpacked(path) as (stream, _):
+        dtype, shape, _ = _parse_idx_header(_read(stream, _LONGEST_HEADER, path), str(path))
+    return dtype, shape
 
 
 _GZIP_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"
 
 
-def _open_unpacked(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(_GZIP_MAGIC):
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if start.startswith(_XZ_MAGIC):
-        return lzma.open(path, "rb")
-    return path.open("rb")
+@contextmanager
+def _open_unpacked(path: Path) -> Iterator[tuple[IO[bytes], int | None]]:
+    """Open a file to read what is packed in it; with its size in bytes if nothing is."""
+    with open_foreign(path) as file:
+        start = _read(file, 6, path)
+        file.seek(0)
+        if start.startswith(_GZIP_MAGIC):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked, None  # type: ignore[misc]
+        elif start.startswith(_XZ_MAGIC):
+            with lzma.LZMAFile(file) as unpacked:
+                yield unpacked, None
+        else:
+            yield file, os.fstat(file.fileno()).st_size
+
+
+def _read(stream: IO[bytes], length: int, path: Path, start: bytes | bytearray = b"") -> bytearray:
+    """Return `start` and what follows it, `length` bytes in all or as many as there are."""
+    found = bytearray(start)
+    with refuse_damage(path):
+        while len(found) < length:
+            piece = stream.read(min(1 << 20, length - len(found)))
+            if not piece:
+                break
+            found += piece
+    return found
 
 
 def _map_idx(path: Path) -> NDArray[Any]:
-    with path.open("rb") as file:
-        header = file.read(4 + 4 * 255)
-        length = file.seek(0, 2)
-    if header.startswith((_GZIP_MAGIC, _XZ_MAGIC)):
-        raise DataError(
-            f"{path} is packed, and a packed file cannot be mapped: unpack it, or read it whole."
-        )
-    dtype, shape, offset = _parse_idx_header(header, str(path))
-    _check_idx_length(length, dtype, shape, offset, str(path))
-    if 0 in shape:  # the system maps no empty range
-        return np.zeros(shape, dtype)
-    return np.memmap(path, dtype, "r", offset, shape)
+    with open_foreign(path) as file:
+        header = _read(file, _LONGEST_HEADER, path)
+        length = os.fstat(file.fileno()).st_size
+        if header.startswith((_GZIP_MAGIC, _XZ_MAGIC)):
+            raise DataError(
+                f"{path} is packed, and a packed file cannot be mapped: unpack it, or read it "
+                f"whole."
+            )
+        dtype, shape, offset = _parse_idx_header(header, str(path))
+        _check_idx_length(length, dtype, shape, offset, str(path))
+        if 0 in shape:  # the system maps no empty range
+            return np.zeros(shape, dtype)
+        with refuse_damage(path, "cannot be mapped"):
+            return np.memmap(file, dtype, "r", offset, shape)
 
 
 def take_images(images: NDArray[np.uint8], places: slice | NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from mnist_lab.data.digit_set import DataError, DigitSet, Part, _digit_set
+from mnist_lab.data.foreign_files import open_foreign, reason_of, refuse_damage
 from mnist_lab.data.idx import parse_idx
 from mnist_lab.files import write_atomically
 
@@ -22,6 +23,7 @@ _SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_LARGEST_FILE = 16 + 60_000 * 28 * 28  # bytes
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,10 @@ def _mnist_file_bytes(name: str) -> bytearray:
             # In pieces: the whole of it twice in memory would double the peak.
             while piece := stream.read(1 << 20):
                 unpacked += piece
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except Exception as error:  # whatever the decoder raises
         raise DataError(
-            f"{name}.xz in the package cannot be read ({error}): install mnist-lab again."
+            f"{name}.xz in the package cannot be read ({reason_of(error)}): install mnist-lab "
+            f"again."
         ) from error
     found = hashlib.sha256(unpacked).hexdigest()
     if found != _SHA256[name]:
@@ -80,12 +83,34 @@ def lay_out_for_torchvision(root: str | Path) -> Path:
     """Write MNIST where `torchvision.datasets.MNIST(root, download=False)` looks for it.
 
     Returns the folder `root/MNIST/raw` with the four unpacked IDX files. A file that is already
-    there and right is left alone.
+    there and right is left alone; one that was cut short, as by a download that broke off, is
+    completed.
+
+    Raises
+    ------
+    DataError
+        If a file of another content is there, such as Fashion-MNIST's, whose files have the same
+        names: nothing is written then. Or if the folder cannot be made.
     """
     folder = Path(root) / "MNIST" / "raw"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} cannot be made: {reason_of(error)}.") from error
+    to_write = {}  # all are looked at before the first is written
     for name, digest in _SHA256.items():
-        path = folder / name
-        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            write_atomically(path, _mnist_file_bytes(name))
+        path, found = folder / name, b""
+        if path.exists() or path.is_symlink():
+            with open_foreign(path) as file, refuse_damage(path):
+                found = file.read(_LARGEST_FILE + 1)
+        if hashlib.sha256(found).hexdigest() == digest:
+            continue
+        to_write[path] = _mnist_file_bytes(name)
+        if not to_write[path].startswith(found):
+            raise DataError(
+                f"{path} holds other data than MNIST's, and is not overwritten: name another "
+                f"folder, or move it away."
+            )
+    for path, content in to_write.items():
+        write_atomically(path, content)
     return folder

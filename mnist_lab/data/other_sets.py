@@ -11,7 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from mnist_lab.data.digit_set import DIGIT_NAMES, DataError, DigitSet, _digit_set
+from mnist_lab.data.digit_set import DataError, DigitSet, _digit_set
+from mnist_lab.data.emnist import EMNIST_CLASSES, EMNIST_FIRST_LABEL, stand_upright
+from mnist_lab.data.foreign_files import reason_of
 from mnist_lab.data.geometry import fit_like_mnist
 from mnist_lab.extras import needs_extra
 
@@ -44,14 +46,13 @@ class _TorchvisionSet:
     arguments: dict[str, str]
     class_names: tuple[str, ...]
     first_label: int = 0
-    transposed: bool = False
 
 
 _TORCHVISION_SETS = {
     "emnist-letters": _TorchvisionSet(
-        "EMNIST", {"split": "letters"}, tuple("abcdefghijklmnopqrstuvwxyz"), 1, transposed=True
+        "EMNIST", {"split": "letters"}, EMNIST_CLASSES["letters"], EMNIST_FIRST_LABEL["letters"]
     ),
-    "emnist-digits": _TorchvisionSet("EMNIST", {"split": "digits"}, DIGIT_NAMES, transposed=True),
+    "emnist-digits": _TorchvisionSet("EMNIST", {"split": "digits"}, EMNIST_CLASSES["digits"]),
     "fashion-mnist": _TorchvisionSet(
         "FashionMNIST",
         {},
@@ -100,15 +101,16 @@ def load_from_torchvision(
     loader = getattr(torchvision.datasets, entry.class_name)
     try:
         found = loader(str(root), train=part == "train", download=download, **entry.arguments)
-    except (RuntimeError, OSError) as error:
-        cure = (
-            "the download failed; is there a network?"
-            if download
-            else "ask for it with download=True, which needs the network once"
-        )
-        raise DataError(f"{name} is not in {root}: {cure} ({error})") from error
-    images = found.data.numpy()
-    if entry.transposed:  # EMNIST stores its images with rows and columns exchanged
-        images = np.ascontiguousarray(images.transpose(0, 2, 1))
-    labels = found.targets.numpy() - entry.first_label
-    return _digit_set(name, images, labels, entry.class_names, part)
+    except Exception as error:  # of files that are there already torchvision checks nothing
+        if download:
+            cure = "the download failed, or what is there is damaged; is there a network?"
+        elif "not found" in str(error):
+            cure = "ask for it with download=True, which needs the network once"
+        else:
+            cure = "what is there is damaged; remove it and ask for it with download=True"
+        raise DataError(f"{name} is not in {root}: {cure} ({reason_of(error)}).") from error
+    images, labels = found.data.numpy(), found.targets.numpy()
+    if entry.class_name == "EMNIST":
+        images = stand_upright(images)
+    source = f"{name} in {root}"
+    return _digit_set(source, images, labels, entry.class_names, part, entry.first_label)

@@ -30,8 +30,7 @@ def load_own_digits(path: str | Path, *, prefer: Literal["train", "test"] = "tra
     Raises
     ------
     DataError
-        If there is no such data, with the file and what was expected of it.
-    HandwritingError
-        If a picture is no image, is too large, or shows no ink.
+        If there is no such data, or a picture is no image, is too large or shows no ink; with the
+        file and what was expected of it.
     """
     return load_path(path, load_digit_image, prefer=prefer)

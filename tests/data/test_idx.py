@@ -104,7 +104,7 @@ class TestIdx:
     def test_a_small_file_cannot_unpack_without_bound(self, tmp_path: Path) -> None:
         path = tmp_path / "bomb.gz"
         path.write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(200_000_000), 1))
-        with pytest.raises(DataError, match=r"too long: .*found 14|too long: .*found 1,02"):
+        with pytest.raises(DataError, match=r"too long: .* 13 bytes in all, and there are more"):
             read_idx(path)
 
     def test_missing_file(self, tmp_path: Path) -> None:

@@ -90,9 +90,30 @@ class TestMnist:
         self, mnist: MNIST, tmp_path: Path
     ) -> None:
         folder = lay_out_for_torchvision(tmp_path)
-        (folder / "t10k-labels-idx1-ubyte").write_bytes(b"half a file")
-        lay_out_for_torchvision(tmp_path)  # mends what is wrong
+        (folder / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01")
+        lay_out_for_torchvision(tmp_path)  # completes what was cut short
         train = torchvision.datasets.MNIST(tmp_path, train=True, download=False)
         test = torchvision.datasets.MNIST(tmp_path, train=False, download=False)
         assert (train.data.numpy() == mnist.train.images).all()
         assert (test.targets.numpy() == mnist.test.labels).all()
+
+    @pytest.mark.parametrize("content", [b"another data set", b"\0\0\x08\x01\0\0\x27\x11"])
+    def test_a_file_of_something_else_is_not_overwritten(
+        self, content: bytes, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "MNIST" / "raw"
+        folder.mkdir(parents=True)
+        path = folder / "t10k-labels-idx1-ubyte"
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="holds other data than MNIST's, and is not overwritte"):
+            lay_out_for_torchvision(tmp_path)
+        assert path.read_bytes() == content
+        assert list(folder.iterdir()) == [path]
+
+    def test_a_longer_file_that_starts_like_it_is_not_overwritten(self, tmp_path: Path) -> None:
+        path = lay_out_for_torchvision(tmp_path) / "train-images-idx3-ubyte"
+        content = path.read_bytes() + b"mine"
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="train-images-idx3-ubyte holds other data"):
+            lay_out_for_torchvision(tmp_path)
+        assert path.read_bytes() == content

@@ -10,6 +10,7 @@ import torchvision
 
 from mnist_lab.data.digit_set import DataError
 from mnist_lab.data.other_sets import load_from_torchvision, load_uci_digits
+from tests.data.hostile_files import check_sentence
 from tests.data.idx_files import write_idx
 
 
@@ -53,6 +54,18 @@ class TestTorchvision:
             load_from_torchvision("kmnist", tmp_path, "train")
         with pytest.raises(DataError, match="No data set 'cifar'"):
             load_from_torchvision("cifar", tmp_path, "train")
+
+    @pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03", b"no IDX file at all", bytes(99)])
+    @pytest.mark.parametrize("what", ["images-idx3", "labels-idx1"])
+    def test_a_damaged_file_is_one_clear_sentence(
+        self, what: str, content: bytes, tmp_path: Path
+    ) -> None:
+        self.write_emnist(tmp_path)
+        raw = tmp_path / "EMNIST" / "raw"
+        (raw / f"emnist-letters-test-{what}-ubyte").write_bytes(content)
+        with pytest.raises(DataError) as caught:
+            load_from_torchvision("emnist-letters", tmp_path, "test")
+        check_sentence(str(caught.value), tmp_path)
 
     def test_nothing_is_downloaded_unless_asked(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

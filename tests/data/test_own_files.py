@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torchvision
 from PIL import Image
 
 from mnist_lab.data.digit_set import DataError, DigitSet
+from mnist_lab.data.emnist import EMNIST_CLASSES
+from mnist_lab.data.idx import read_idx
 from mnist_lab.data.own_files import (
     load_idx_folder,
     load_image_folder,
@@ -17,6 +20,7 @@ from mnist_lab.data.own_files import (
     save_npz,
 )
 from mnist_lab.files import write_atomically
+from tests.data.hostile_files import check_sentence
 from tests.data.idx_files import write_idx
 
 
@@ -115,8 +119,8 @@ class TestOwnFiles:
     def test_image_folder_that_is_wrong(self, fault: str, tmp_path: Path) -> None:
         self.make_image_folder(tmp_path)
         if fault == "no image":
-            (tmp_path / "3" / "notes.txt").write_text("not an image")
-            complaint = "notes.txt cannot be read as an image"
+            (tmp_path / "3" / "notes.png").write_text("not an image")
+            complaint = r"notes\.png is no image"
         elif fault == "other size":
             Image.new("L", (10, 12)).save(tmp_path / "7" / "z.png")
             complaint = "z.png has 10x12 pixels, the images before it 28x28"
@@ -139,6 +143,183 @@ class TestOwnFiles:
         (tmp_path / "digits.csv").write_text("1,2,3")
         with pytest.raises(DataError, match=r"digits.csv is neither an \.npz nor a folder"):
             load_path(tmp_path / "digits.csv")
+
+
+JUNK = {
+    "Thumbs.db": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500),
+    "desktop.ini": b"[.ShellClassInfo]",
+    "readme.txt": b"my digits",
+    "labels.csv": b"0,1,2",
+    ".DS_Store": b"\0\0\0\1Bud1",
+    "._0.png": b"\0\5\x16\7",
+    "LICENSE": b"free",
+    "empty": b"",
+}
+
+
+class TestFolders:
+    """What lies beside the digits, and what is wrong with some of them."""
+
+    def make(self, root: Path, classes: str = "37", each: int = 2) -> None:
+        for name in classes:
+            (root / name).mkdir()
+            for number in range(each):
+                image = Image.fromarray(np.full((28, 28), number, np.uint8))
+                image.save(root / name / f"{number}.png")
+
+    def message(self, root: Path) -> str:
+        with pytest.raises(DataError) as caught:
+            load_path(root)
+        check_sentence(str(caught.value), root)
+        return str(caught.value)
+
+    def test_what_systems_and_people_leave_there_stops_nothing(self, tmp_path: Path) -> None:
+        self.make(tmp_path)
+        for folder in (tmp_path, tmp_path / "3", tmp_path / "7"):
+            for name, content in JUNK.items():
+                (folder / name).write_bytes(content)
+            for name in ("__MACOSX", ".ipynb_checkpoints"):
+                (folder / name).mkdir()
+                (folder / name / "0.png").write_bytes(b"")
+        found = load_path(tmp_path)
+        assert found.class_names == ("3", "7")
+        assert found.labels.tolist() == [0, 0, 1, 1]
+
+    @pytest.mark.parametrize("name", ["scan", "scan.0001", "scan.PNG", "scan.txt"])
+    def test_a_picture_is_read_whatever_it_is_called(self, name: str, tmp_path: Path) -> None:
+        self.make(tmp_path)
+        (tmp_path / "3" / "0.png").rename(tmp_path / "3" / name)
+        assert len(load_path(tmp_path)) == 4
+
+    def test_bad_pictures_are_named_up_to_a_bound_and_none_is_dropped(self, tmp_path: Path) -> None:
+        self.make(tmp_path)
+        (tmp_path / "3" / "a.png").write_bytes(b"no picture")
+        assert "3/a.png is no image that can be read." in self.message(tmp_path)
+        (tmp_path / "7" / "b.heic").write_bytes(b"....ftypheic")
+        said = self.message(tmp_path)
+        assert "3/a.png is no image" in said
+        assert said.endswith("(and wrong too: 7/b.heic).")
+        for number in range(20):
+            (tmp_path / "7" / f"c{number:02}.jpg").write_bytes(b"")
+        said = self.message(tmp_path)
+        assert said.endswith("7/b.heic, 7/c00.jpg, 7/c01.jpg, 7/c02.jpg, 7/c03.jpg and 16 more).")
+
+    @pytest.mark.parametrize("error", [ValueError("too dark"), OSError(5, "broken"), MemoryError()])
+    def test_whatever_the_reader_of_pictures_says_is_told_of_its_file(
+        self, error: Exception, tmp_path: Path
+    ) -> None:
+        self.make(tmp_path)
+
+        def read(path: Path) -> np.ndarray:
+            if path.name == "1.png":
+                raise error
+            return np.zeros((28, 28), np.uint8)
+
+        with pytest.raises(DataError) as caught:
+            load_image_folder(tmp_path, read)
+        check_sentence(str(caught.value), tmp_path / "3" / "1.png")
+        assert str(caught.value).endswith("(and wrong too: 7/1.png).")
+
+    def test_a_file_of_several_pages_has_no_one_label(self, tmp_path: Path) -> None:
+        self.make(tmp_path)
+        page = Image.new("L", (28, 28), 9)
+        page.save(tmp_path / "3" / "z.tif", save_all=True, append_images=[page, page])
+        assert "z.tif has 3 pages or frames: a picture of one digit has one" in self.message(
+            tmp_path
+        )
+
+    @pytest.mark.parametrize("inside", [[], ["Thumbs.db", "readme.txt", ".DS_Store"]])
+    def test_a_class_without_a_picture(self, inside: list[str], tmp_path: Path) -> None:
+        self.make(tmp_path)
+        (tmp_path / "9").mkdir()
+        for name in inside:
+            (tmp_path / "9" / name).write_bytes(JUNK[name])
+        assert "9 is empty or holds no picture, and each class needs one" in self.message(tmp_path)
+
+    def test_a_folder_in_the_place_of_a_picture_is_not_dropped(self, tmp_path: Path) -> None:
+        self.make(tmp_path)
+        (tmp_path / "3" / "more").mkdir()
+        assert "more is a folder; a file is expected" in self.message(tmp_path)
+
+    def test_pictures_without_folders_for_their_classes(self, tmp_path: Path) -> None:
+        Image.new("L", (28, 28)).save(tmp_path / "3.png")
+        assert "nor one sub-folder of pictures per class" in self.message(tmp_path)
+
+    def test_deep_greys_and_transparency_are_taken_as_they_are_seen(self, tmp_path: Path) -> None:
+        (tmp_path / "3").mkdir()
+        Image.fromarray(np.full((9, 9), 65_535, np.uint16)).save(tmp_path / "3" / "a.png")
+        Image.new("LA", (9, 9), (0, 0)).save(tmp_path / "3" / "b.png")
+        assert (load_path(tmp_path).images == 255).all()
+
+    @pytest.mark.parametrize("name", ["MNIST/raw", "raw", "FashionMNIST/raw", "gzip"])
+    def test_the_folder_above_the_idx_files_is_told_which_one_to_name(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        write_idx(folder / "t10k-images-idx3-ubyte", digits().images)
+        write_idx(folder / "t10k-labels-idx1-ubyte", digits().labels.astype(np.uint8))
+        assert self.message(tmp_path).endswith(f"name one of these folders: {folder}.")
+        assert len(load_path(folder)) == 4
+        (folder / "old").mkdir()  # beside IDX files a folder is no class
+        assert len(load_path(folder)) == 4
+
+
+class TestEmnist:
+    """EMNIST's images are stored lying on their side."""
+
+    def write(self, folder: Path, prefix: str, labels: list[int]) -> np.ndarray:
+        upright = np.zeros((len(labels), 28, 28), np.uint8)
+        upright[:, 2:26, 5] = 255  # a vertical stroke
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", upright.transpose(0, 2, 1))
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", np.array(labels, np.uint8))
+        return upright
+
+    @pytest.mark.parametrize(
+        ("split", "labels", "names"),
+        [
+            ("digits", [0, 3, 9], "039"),
+            ("mnist", [0, 3, 9], "039"),
+            ("letters", [1, 2, 26], "abz"),
+            ("balanced", [0, 10, 35, 36, 39, 46], "0AZaet"),
+            ("bymerge", [0, 10, 35, 36, 38, 46], "0AZadt"),
+            ("byclass", [9, 10, 35, 36, 61], "9AZaz"),
+        ],
+    )
+    @pytest.mark.parametrize("emnist", ["emnist", "EMNIST"])
+    def test_stand_upright_and_have_their_names(
+        self, emnist: str, split: str, labels: list[int], names: str, tmp_path: Path
+    ) -> None:
+        upright = self.write(tmp_path, f"{emnist}-{split}-test", labels)
+        for found in (load_path(tmp_path), load_idx_folder(tmp_path)):
+            assert (found.images == upright).all()
+            assert "".join(found.class_names[label] for label in found.labels) == names
+            assert found.part == "test"
+        raw = read_idx(tmp_path / f"{emnist}-{split}-test-images-idx3-ubyte.gz")
+        assert (raw == upright.transpose(0, 2, 1)).all()
+
+    @pytest.mark.parametrize("label", [0, 27, 255])
+    def test_a_letter_that_there_is_not(self, label: int, tmp_path: Path) -> None:
+        self.write(tmp_path, "emnist-letters-train", [1, label])
+        with pytest.raises(DataError, match=f"label {label} is outside the 26 classes 1 to 26"):
+            load_path(tmp_path)
+
+    def test_the_names_are_those_that_torchvision_has(self) -> None:
+        for split, names in torchvision.datasets.EMNIST.classes_split_dict.items():
+            assert list(EMNIST_CLASSES[split]) == [name for name in names if name != "N/A"]
+
+    def test_parts_are_told_apart_and_data_sets_are_not_mixed_up(self, tmp_path: Path) -> None:
+        self.write(tmp_path, "emnist-digits-test", [1])
+        self.write(tmp_path, "emnist-digits-train", [1, 2])
+        assert len(load_path(tmp_path)) == 1
+        assert len(load_path(tmp_path, prefer="train")) == 2
+        self.write(tmp_path, "emnist-letters-test", [1, 2, 3])
+        with pytest.raises(DataError, match=r"several data sets \(emnist-digits-test, emnist-lett"):
+            load_path(tmp_path)
+
+    def test_others_are_not_turned(self, tmp_path: Path) -> None:
+        upright = self.write(tmp_path, "kmnist-test", [1])
+        assert (load_path(tmp_path).images == upright.transpose(0, 2, 1)).all()
 
 
 def test_nothing_half_written_stays(tmp_path: Path) -> None:

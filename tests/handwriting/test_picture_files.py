@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_lab.handwriting import picture_files
+from mnist_lab.data import pictures
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.picture_files import load_picture
 from tests.handwriting.pictures import Grey, enlarge
@@ -202,7 +202,7 @@ class TestRefusal:
 
     def test_too_many_pixels(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Image.new("L", (1_001, 1_000), 255).save(tmp_path / "huge.png")
-        monkeypatch.setattr(picture_files, "_MAX_PIXELS", 1_000_000)
+        monkeypatch.setattr(pictures, "_MAX_PIXELS", 1_000_000)
         assert "has 1001x1000 pixels; at most 1 million" in self.refusal(tmp_path / "huge.png")
 
     def test_pillow_does_not_warn_of_what_is_allowed(

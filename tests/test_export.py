@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,81 @@ def test_what_a_page_cannot_run_is_one_sentence(
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_are_not_finite_and_other_sizes_are_refused() -> None:
-    model, card = model_of("linear")
+def test_other_sizes_are_refused() -> None:
+    model, _ = model_of("linear")
     with pytest.raises(ExportError, match="28x28 pixels; this model takes 8x8"):
         web_bytes(model, ModelCard("linear", input_size=(8, 8)))
-    with torch.no_grad():
-        model.get_parameter("output.weight")[3, 5] = float("nan")
-    with pytest.raises(ExportError, match=r"output\.weight holds numbers that are not finite"):
-        web_bytes(model, card)
+
+
+def spoil_norm(model: torch.nn.Module) -> None:
+    model.get_buffer("norm1.running_var")[0] = -1
+
+
+SPOILT: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "NaN": (
+        lambda model: model.output.weight.data.view(-1)[5].fill_(float("nan")),
+        {},
+        "output.weight holds numbers that are not finite",
+    ),
+    "a negative variance": (spoil_norm, {}, "norm1.running_var holds a variance below 0"),
+    "a diverged run": (
+        lambda model: [parameter.data.mul_(1e30) for parameter in model.parameters()],
+        {},
+        "answers a blank or a full image with numbers that are not finite",
+    ),
+    "float64 beyond float32": (
+        lambda model: model.double().output.bias.data.fill_(1e300),
+        {},
+        "output.bias holds numbers that are not finite",
+    ),
+    "names": (lambda _: None, {"class_names": tuple("abc")}, r"logits \(2, 3\), one for each"),
+    "more names": (lambda _: None, {"class_names": tuple("0123456789a")}, r"logits \(2, 11\)"),
+    "a tiny deviation": (
+        lambda _: None,
+        {"normalisation": Normalisation(0.1, 1e-320)},
+        r"deviation=1e-320\) paper is",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", [export_web, export_onnx])
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_nothing_could_be_computed_with_is_one_sentence_and_no_file(
+    what: str, form: Any, tmp_path: Path
+) -> None:
+    spoil, entries, said = SPOILT[what]
+    model, card = model_of("small_cnn", width=2)
+    spoil(model)
+    (tmp_path / "out").write_bytes(b"old")
+    with pytest.raises(ExportError, match=said) as caught:
+        form(model, replace(card, **entries), tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+    assert not str(caught.value).endswith("..")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_onnx_of_an_input_size_that_does_not_fit_says_so_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, card = model_of("linear")
+    with pytest.raises(ExportError, match="reads no images of 20x20 pixels"):
+        export_onnx(model, replace(card, input_size=(20, 20)), tmp_path / "out")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_in_bfloat16_goes_out_in_float32(tmp_path: Path) -> None:
+    import onnxruntime
+
+    model, card = model_of("small_cnn", width=2)
+    model.to(torch.bfloat16)
+    export_web(model, card, tmp_path / "web")
+    export_onnx(model, card, tmp_path / "onnx")
+    assert model.output.weight.dtype == torch.bfloat16
+    images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    session = onnxruntime.InferenceSession(tmp_path / "onnx")
+    (found,) = session.run(None, {"images": images.numpy()})
+    assert np.abs(found - model.float()(images).detach().numpy()).max() < 1e-4
 
 
 def test_a_model_that_is_not_what_its_card_says_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from mnist_lab.cli import main
 from mnist_lab.data.digit_set import DataError, DigitSet
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.handwriting.ink import HandwritingError
@@ -102,6 +104,66 @@ class TestRead:
     def test_a_model_of_another_precision(self) -> None:
         model = BrightestColumn().to(torch.bfloat16)
         assert Reader(model).read(columns(4)).labels.tolist() == [4]
+
+
+class Brittle(BrightestColumn):
+    """Answers an image with wide ink, but not a full one, with NaN."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        width = (images > 0).any(2).sum(2)
+        spoilt = ((width > 15) & (width < 28)).to(images.dtype)
+        return super().forward(images) + 0 / (1 - spoilt)
+
+
+class TestNotFinite:
+    def wide(self) -> NDArray[np.uint8]:
+        image = np.zeros((28, 28), np.uint8)
+        image[4:24, 4:24] = 255
+        return image
+
+    def test_an_answer_is_never_read_off_such_numbers(self) -> None:
+        reader = Reader(Brittle())
+        images = np.stack([*columns(3), self.wide(), self.wide()])
+        for ask in (reader.read, reader.logits_of):
+            with pytest.raises(
+                FloatingPointError, match=r"answers 2 of 3 images with .* not finite"
+            ):
+                ask(images)
+        assert reader.read(images[:1]).names == ["3"]
+
+    def test_nor_is_a_score(self) -> None:
+        digits = DigitSet(np.stack([*columns(3), self.wide()]), np.array([3, 3]))
+        with pytest.raises(FloatingPointError, match=r"^The loss on these 2 digits is nan: .*\.$"):
+            Reader(Brittle()).score(digits)
+
+    def test_nor_is_one_where_each_answer_is_finite_and_the_loss_is_not(self) -> None:
+        model = BrightestColumn()
+        with torch.no_grad():
+            model.sharpness.fill_(1.15e38)
+        with pytest.raises(FloatingPointError, match="The loss on these 1 digits is inf"):
+            Reader(model).score(DigitSet(columns(3), np.array([4])))
+
+    def test_the_picture_is_named_and_the_others_are_read(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        page = np.full((200, 200), 255, np.uint8)
+        page[40:160, 95:105] = 0  # thin
+        Image.fromarray(page).save(tmp_path / "thin.png")
+        page[40:160, 40:160] = 0  # a square
+        Image.fromarray(page).save(tmp_path / "wide.png")
+        files = [str(tmp_path / name) for name in ("thin.png", "wide.png", "thin.png")]
+        monkeypatch.setattr(
+            "mnist_lab.handwriting.reader.load_reader", lambda *_, **__: Reader(Brittle())
+        )
+        assert main(["predict", "folder", *files, "--json"]) == 2
+        shown = capsys.readouterr()
+        found = json.loads(shown.out.splitlines()[-1])["results"]
+        assert [len(entry["digits"]) for entry in found] == [1, 0, 1]
+        assert found[1]["error"].startswith(f"{files[1]}: The Brittle answers 1 of 1 images")
+        assert shown.err == f"mnist_lab predict: {found[1]['error']}\n"
 
 
 class TestPicture:

@@ -130,7 +130,7 @@ def find_digits(
         If there is no ink; the message calls the picture `name`.
     """
     page = find_ink(picture, name, paper=steps.paper, ruled_lines=steps.ruled_lines)
-    pieces = cut_apart(join_pieces(split_into_pieces(page.mask, name)))
+    pieces = cut_apart(join_pieces(split_into_pieces(page.mask, name)), name)
     return [cut_out(page, piece, steps) for piece in put_in_reading_order(pieces)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -11,6 +13,7 @@ from mnist_lab.data.mnist import MNIST
 from mnist_lab.handwriting.ink import HandwritingError, Mask
 from mnist_lab.handwriting.pieces import (
     Piece,
+    _Groups,
     cut_apart,
     join_pieces,
     put_in_reading_order,
@@ -60,6 +63,51 @@ class TestSplit:
 
 
 class TestJoin:
+    @pytest.mark.parametrize("pitch", [9, 14])
+    def test_a_page_of_dots_is_not_held_against_itself(
+        self, pitch: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worksheet of dotted digits to trace took minutes: the work grew with the cube."""
+        measured: list[int] = []
+        made: list[int] = []
+        distance, add = _Groups._distance, _Groups.add
+
+        def measure(groups: _Groups, one: int, other: int) -> float:
+            measured[-1] += 1
+            return distance(groups, one, other)
+
+        def make(groups: _Groups, members: list[int], box: Sequence[float]) -> None:
+            made[-1] += 1
+            add(groups, members, box)
+
+        monkeypatch.setattr(_Groups, "_distance", measure)
+        monkeypatch.setattr(_Groups, "add", make)
+        dot = np.hypot(*np.mgrid[-3:4, -3:4]) <= 3
+        for rows in (6, 24):
+            page = np.zeros((rows * pitch + 100, 600), bool)
+            page[10:80, 20:26] = True  # one digit in ink, so that dots are no digits
+            for row in range(rows):
+                for column in range(40):
+                    top, left = 100 + row * pitch, 10 + column * pitch
+                    page[top : top + 7, left : left + 7] |= dot
+            measured.append(0)
+            made.append(0)
+            pieces = split_into_pieces(page[: 100 + rows * pitch])
+            assert len(pieces) == 40 * rows + 1
+            join_pieces(pieces)
+        assert measured[0] <= 5 * 241
+        assert measured[1] <= 5 * max(measured[0], 1)
+        assert made[1] < 2 * 961
+
+    def test_what_grows_is_held_against_the_others_again(self) -> None:
+        """A foot in two parts: the outer one is near no other until the inner one has joined."""
+        mask = np.zeros((100, 60), bool)
+        mask[10:60, 20:24] = True
+        inner, outer = np.zeros_like(mask), np.zeros_like(mask)
+        inner[64:68, 30:36] = outer[66:70, 42:48] = True
+        assert make_digits(mask | outer) == [(20, 10, 24, 60)]
+        assert make_digits(mask | inner | outer) == [(20, 10, 48, 70)]
+
     def test_one_digit_is_one_digit(self, many: Grey) -> None:
         """MNIST has broken strokes and very wide digits; both were once taken for two."""
         counts = [len(make_digits(enlarge(image, 5) > 100)) for image in many]
@@ -82,6 +130,17 @@ class TestJoin:
 
 
 class TestCut:
+    def test_hatching_is_refused_before_a_thousand_digits_are_made_of_it(self) -> None:
+        page = np.zeros((1_440, 1_600), bool)
+        x = np.arange(1_600)
+        for middle in range(8, 1_440, 16):
+            y = (middle + 4 * np.sin(x / 3)).astype(int)
+            page[y, x] = page[y + 1, x] = True
+        pieces = join_pieces(split_into_pieces(page))
+        assert len(pieces) == 90
+        with pytest.raises(HandwritingError, match=r"^waves shows 1,001 pieces of ink: .*\.$"):
+            cut_apart(pieces, "waves")
+
     def test_digits_that_touch_are_cut_apart(self, mnist: MNIST) -> None:
         """Two noughts, pushed together until their ink meets."""
         noughts = mnist.train.images[mnist.train.labels == 0][:60]

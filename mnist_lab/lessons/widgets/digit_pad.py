@@ -403,7 +403,8 @@ def _check_nothing_is_lost(path: Path, examples: DigitSet) -> None:
         )
     lost = (_count_examples(there) - _count_examples(examples)).total()
     if lost:
+        noun = "example" if lost == 1 else "examples"
         raise FileExistsError(
-            f"{path} holds {lost:,} examples that this pad does not: take them in with "
+            f"{path} holds {lost:,} {noun} that this pad does not: take them in with "
             f"load_examples first, {otherwise}."
         )

@@ -231,7 +231,7 @@ export function openNetwork(bytes) {
   const steps = [image, ...architecture.layers(image, tensors)];
   for (const step of steps) {
     demand(step.most <= LARGEST, // nor NaN
-      `The numbers of ${step.name} can grow too large for a network to read with.`);
+      `The file's ${step.name} can give numbers too large to read with.`);
   }
   const work = steps.reduce((sum, step) => sum + costOf(step), 0);
   demand(work <= MOST_STEPS, "The network is too large to follow a pen on this page.");

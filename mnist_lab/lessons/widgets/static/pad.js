@@ -8,7 +8,7 @@ const CLOSEST = 0.004; // points nearer to each other than this share of the she
 const PEN = 0.045; // width of the line, as a share of the sheet
 const ERASER = 0.05; // radius
 const STEP = 0.04; // how far an arrow key moves the pen; a quarter of it with Shift
-const REACH = 0.015; // how far along the line a point is drawn to what is round it
+const REACH = 0.02; // how far the line is averaged, to both sides of a point, to smooth it
 const BEND = 0.05; // how far from a corner the line that is shown leaves it
 const FARTHEST = 100; // a point that lies farther away was never drawn (digit_pad.py has the same)
 const MOST_UNDONE = 100;
@@ -24,33 +24,36 @@ const KEYS = {
 const clamp = (value) => Math.min(1, Math.max(0, value));
 
 /**
- * Round off the corners that a hand does not mean: each point becomes a mean of the line round it.
+ * Round off the corners that a hand does not mean: each point becomes the mean of the line round it.
  *
- * It is the line that is asked, at equal distances along it, and not the points beside a point: how
- * many of them a hand reports makes no difference. Both ends stay.
+ * It is the line that is averaged, over the same length on both sides, and not the points beside a
+ * point: how many of them a hand reports makes no difference. Both ends stay.
  */
 export function smooth(points) {
   const places = [0]; // how far along the line each point lies
+  const sums = [[0, 0, 0]]; // the integral of the line up to there
   for (let k = 1; k < points.length; k += 1) {
-    places.push(places[k - 1] + distanceOf(points[k - 1], points[k]));
+    const [one, other] = [points[k - 1], points[k]];
+    const step = distanceOf(one, other);
+    places.push(places[k - 1] + step);
+    sums.push(one.map((value, axis) => sums[k - 1][axis] + (step * (value + other[axis])) / 2));
   }
-  const length = places.at(-1);
-  const at = (place) => {
+  const sumTo = (place) => {
     let [low, high] = [0, points.length - 1];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
       if (places[middle] < place) low = middle;
       else high = middle;
     }
-    const share = (place - places[low]) / (places[high] - places[low] || 1);
-    return goTowards(points[low], points[high], share);
+    const past = place - places[low];
+    const there = goTowards(points[low], points[high], past / (places[high] - places[low] || 1));
+    return there.map((value, axis) => sums[low][axis] + (past * (points[low][axis] + value)) / 2);
   };
   return points.map((point, k) => {
-    const reach = Math.min(REACH, places[k] / 2, (length - places[k]) / 2);
-    if (reach === 0) return point;
-    const [a, b, c, d] = [-2, -1, 1, 2].map((step) => at(places[k] + step * reach));
-    return point.map((value, axis) =>
-      (a[axis] + 4 * b[axis] + 6 * value + 4 * c[axis] + d[axis]) / 16);
+    const reach = Math.min(REACH, places[k], places.at(-1) - places[k]);
+    if (reach < CLOSEST / 2) return point; // an end, or on top of one
+    const [before, after] = [sumTo(places[k] - reach), sumTo(places[k] + reach)];
+    return before.map((sum, axis) => (after[axis] - sum) / (2 * reach));
   });
 }
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 import re
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from torch import nn
 
 from mnist_lab.cli import main
+from mnist_lab.data.digit_set import DataError
 from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.data.own_files import load_npz
 from mnist_lab.handwriting.ink import HandwritingError
+from mnist_lab.handwriting.reader import Reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets import DigitPad
 from mnist_lab.lessons.widgets.activations import watch_layers
@@ -74,7 +81,7 @@ class TestLinking:
         assert not re.search(r"^\s*(import|export)\b", text, re.MULTILINE)
         first, second = (base64.b64encode(part).decode() for part in (weights, b"digits"))
         assert f'.start("{first}", "{second}");' in text
-        assert len(text) < 100_000
+        assert len(text) < 110_000
 
     def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
         linked = link_page(b"", b"") + link_notebook()
@@ -106,6 +113,79 @@ class TestLinking:
         assert int(constant("preprocess.js", "DETAIL")) == strokes.DETAIL
         assert constant("forward.js", "FORMAT") == f'"{export.WEB_FORMAT}"'
         assert float(constant("panel.js", "SMALLEST")) == digit_pad._SMALLEST
+        assert float(constant("pad.js", "FARTHEST")) == digit_pad._FARTHEST
+        assert int(constant("pad.js", "MOST_POINTS")) == digit_pad._MOST_POINTS
+
+
+class Fails(nn.Module):
+    """A model of somebody's: it answers in a way of its own."""
+
+    def __init__(self, answer: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: torch.Tensor) -> object:
+        return self.answer(images)
+
+
+def flat(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, outputs))
+
+
+def full_ink(images: torch.Tensor) -> torch.Tensor:
+    """Logits that are finite for an empty image and not for a full one."""
+    return torch.where(images.mean() > 1, torch.nan, 0.0).expand(len(images), 10)
+
+
+# Model and options, of pads that could not show what they read.
+UNREADABLE: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a number": (5, {}),
+    "a class": (nn.Linear, {}),
+    "a function": (flat, {}),
+    "a list": ([flat(784, 10)], {}),
+    "weights": (flat(784, 10).state_dict(), {}),
+    "other inputs": (nn.Linear(5, 10), {}),
+    "larger images": (flat(1024, 10), {}),
+    "more classes": (flat(784, 26), {}),
+    "fewer classes": (flat(784, 5), {}),
+    "one number": (flat(784, 1), {}),
+    "NaN": (Fails(lambda x: torch.full((len(x), 10), torch.nan)), {}),
+    "infinite": (Fails(lambda x: torch.full((len(x), 10), torch.inf)), {}),
+    "NaN in full ink": (Fails(full_ink), {}),
+    "nothing": (Fails(lambda x: None), {}),
+    "a pair": (Fails(lambda x: (torch.zeros(len(x), 10), 0)), {}),
+    "no batch": (Fails(lambda x: torch.zeros(10)), {}),
+    "a map": (Fails(lambda x: torch.zeros(len(x), 10, 1)), {}),
+    "raises": (Fails(lambda x: 1 / 0), {}),
+    "no checkpoint": (Path, {}),
+    "no folder": ("there/is/none", {}),
+    "other size": (Reader(flat(1024, 10), ModelCard("mine", input_size=(32, 32))), {}),
+    "fewer names": (flat(784, 10), {"class_names": ("a", "b")}),
+    "doubled names": (None, {"class_names": ("a", "a")}),
+    "empty name": (None, {"class_names": ("a", "")}),
+    "blank name": (None, {"class_names": ("a", " ")}),
+    "no names": (None, {"class_names": ()}),
+    "names that are none": (None, {"class_names": (1, 2)}),
+    "names in a text": (None, {"class_names": "abc"}),
+    "names in a number": (None, {"class_names": 5}),
+    "names beside a reader's": (Reader(flat(784, 10)), {"class_names": ("a", "b")}),
+    "layers of nothing": (None, {"layers": True}),
+}
+
+STROKES: list[Any] = [
+    [[[0.3, 0.2], [0.7, 0.2], [0.4, 0.9]]],
+    (((0, 0), (1, 1)), ((1, 0), (0, 1))),
+    np.array([[[0.3, 0.2], [0.7, 0.2]]]),
+    [np.array([[0.1, 0.9], [0.8, 0.3]], np.float32)],
+    [[[1 / 3, 0.1]]],
+]
+
+NO_STROKES: list[Any] = [
+    3, "", "abc", None, {}, {"a": [[1, 2]]}, iter([]), np.float64(3), np.zeros((1, 3, 3)), [3],
+    [None], [[1, 2]], [[["a", 0]]], [[["0.1", "0.2"]]], [["12"]], [b"ab"], [set()], [[[0.5]]],
+    [[[1, 2, 3]]], [[None]], [[[None, 0]]], [[[float("nan"), 0]]], [[[0, float("inf")]]],
+    [[[101, 0]]], [[[1e300, 0]]], [[[10**400, 0]]], [[[1j, 0]]], [[[[1, 2], [3, 4]]]],
+]  # fmt: skip
 
 
 class TestDigitPad:
@@ -145,17 +225,92 @@ class TestDigitPad:
         assert pad.probabilities == []
         assert not pad.image.any()
 
-    @pytest.mark.parametrize(
-        "strokes",
-        [[3], [[1, 2]], [[["a", 0]]], [[[0.5]]], [[[float("nan"), 0]]], [[[1e300, 0]]], [[None]]],
-    )
+    @pytest.mark.parametrize("strokes", STROKES, ids=["lists", "tuples", "array", "arrays", "dot"])
+    def test_strokes_come_back_as_they_were_given(self, strokes: Any, pad: DigitPad) -> None:
+        pad.strokes = strokes
+        assert pad.strokes == [[[float(x), float(y)] for x, y in stroke] for stroke in strokes]
+        image = pad.image
+        pad.strokes = pad.strokes
+        assert np.array_equal(pad.image, image)
+        assert np.array_equal(image, draw_strokes(strokes)) == (len(strokes[0]) > 1)
+
+    @pytest.mark.parametrize("strokes", NO_STROKES, ids=lambda strokes: repr(strokes)[:20])
     def test_what_is_no_stroke_is_refused_and_changes_nothing(
-        self, strokes: list[object], pad: DigitPad
+        self, strokes: object, pad: DigitPad
     ) -> None:
         pad.strokes = DIGITS[1]
-        with pytest.raises(traitlets.TraitError, match=r"\.$"):
+        before = pad.probabilities
+        with pytest.raises(traitlets.TraitError, match=r"^[^\n]{20,150}\.$"):
             pad.strokes = strokes
         assert len(pad.strokes) == 1
+        assert pad.probabilities == before
+        pad.strokes = DIGITS[2]  # and it is alive
+        assert pad.probabilities != before
+
+    def test_a_flood_of_points_is_refused(self, pad: DigitPad) -> None:
+        pad.strokes = [[[0.1, 0.1]]] * 2_000 + [[[0.2, 0.2]] * 2_000]
+        floods = {"300,000": [[[0.5, 0.5]] * 300_000], "4,001": [[[0, 0]]] * 4_001}
+        for count, strokes in floods.items():
+            with pytest.raises(traitlets.TraitError, match=f"at most 4,000 points, found {count}"):
+                pad.strokes = strokes
+        assert len(pad.strokes) == 2_001
+
+    @pytest.mark.parametrize("name", UNREADABLE)
+    def test_what_it_cannot_show_is_refused_when_it_is_made(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        """Each with one sentence: the first stroke would be too late, and in a notebook unseen."""
+        model, options = UNREADABLE[name]
+        with pytest.raises(ValueError, match=r"^[^\n]{20,300}[^.]\.$"):
+            DigitPad(tmp_path if model is Path else model, **options)
+
+    @pytest.mark.parametrize("damage", [["a"], ["a", "a"], ["a", ""], ["a", "b", "c"]])
+    def test_a_folder_whose_card_does_not_fit_is_refused(
+        self, damage: list[str], tmp_path: Path
+    ) -> None:
+        card = ModelCard("linear", {"classes": 2}, class_names=("a", "b"))
+        save_checkpoint(tmp_path, build_model("linear", seed=0, classes=2), card)
+        assert DigitPad(tmp_path).class_names == ["a", "b"]
+        record = json.loads((tmp_path / "model.json").read_text())
+        record["card"]["class_names"] = damage
+        (tmp_path / "model.json").write_text(json.dumps(record))
+        with pytest.raises(ValueError, match=r"^[^\n]{20,300}[^.]\.$"):
+            DigitPad(tmp_path)
+
+    def test_names_are_given_to_a_network_and_never_ignored(self) -> None:
+        letters = tuple("abcdefghijklmnopqrstuvwxyz")
+        model = build_model("linear", seed=0, classes=26)
+        assert DigitPad(model, class_names=letters).class_names == list(letters)
+        reader = Reader(model, ModelCard.of(model, class_names=letters))
+        assert DigitPad(reader, class_names=letters).class_names == list(letters)
+        with pytest.raises(ValueError, match="The reader has names for its classes"):
+            DigitPad(reader, class_names=letters[::-1])
+
+    def test_a_model_that_has_diverged_says_so_and_the_pad_lives_on(self) -> None:
+        """The kernel raises, which a log shows at best, and the view has the sentence."""
+        model = build_model("small_cnn", seed=0, width=2).train()
+        pad = DigitPad(model, layers=True)
+        pad.strokes = DIGITS[5]
+        bias = model.get_parameter("output.bias").data
+        bias[3] = float("nan")
+        with pytest.raises(ValueError, match="not finite"):
+            pad.strokes = DIGITS[4]
+        assert (pad.probabilities, pad.said[-1]) == ([], ".")
+        assert np.array_equal(pad.image, draw_strokes(DIGITS[4]))
+        assert model.training
+        bias[3] = 0
+        pad.strokes = DIGITS[5]
+        assert (len(pad.probabilities), pad.said) == (10, "")
+
+    def test_a_message_from_a_view_is_taken_like_strokes_that_are_set(self, pad: DigitPad) -> None:
+        pad.set_state({"strokes": DIGITS[3]})
+        assert np.array_equal(pad.image, draw_strokes(DIGITS[3]))
+        before = list(pad.probabilities)
+        for strokes in ([[["a", 0]]], [[[0, 0]] * 5_000], None):
+            with pytest.raises(traitlets.TraitError):
+                pad.set_state({"strokes": strokes})
+            assert np.array_equal(pad.image, draw_strokes(DIGITS[3]))
+            assert pad.probabilities == before
 
     def test_a_checkpoint_says_how_to_read(self, tmp_path: Path) -> None:
         model = build_model("small_cnn", seed=0, width=2, classes=3)
@@ -272,7 +427,7 @@ class TestStored:
         model = build_model("small_cnn", seed=0, width=2)
         tags = {
             "<digit-pad only-draws>": DigitPad(),
-            "<digit-pad only-draws kernel>": DigitPad(kernel=True, layers=True),
+            "<digit-pad only-draws kernel>": DigitPad(kernel=True),
             "<digit-pad from-cell>": DigitPad(model),
             "<digit-pad from-cell layers>": DigitPad(model, layers=True),
         }
@@ -310,7 +465,7 @@ class TestExamples:
         pad.save_examples(tmp_path / "mine.npz")
         other = DigitPad()
         assert other.load_examples(tmp_path / "mine.npz") == 3
-        assert other.load_examples(tmp_path / "mine.npz") == 6
+        assert other.load_examples(tmp_path / "mine.npz") == 3  # they are here already
         assert np.array_equal(other.examples.images[:3], pad.examples.images)
 
     def test_the_command_line_scores_a_model_on_them(
@@ -343,3 +498,81 @@ class TestExamples:
         pad.save_examples(tmp_path / "dogs.npz")
         with pytest.raises(ValueError, match="other classes"):
             DigitPad().load_examples(tmp_path / "dogs.npz")
+
+    def kept(self, *digits: int) -> DigitPad:
+        """Return a pad that has kept these digits."""
+        pad = DigitPad()
+        for digit in digits:
+            pad.strokes = DIGITS[digit]
+            pad.label_and_keep(digit)
+        return pad
+
+    def test_a_file_is_replaced_only_if_nothing_in_it_is_lost(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.npz"
+        self.kept(7, 1, 7).save_examples(path)
+        before = path.read_bytes()
+        for fewer in (self.kept(7, 1), self.kept(1, 7, 3), self.kept(4)):
+            with pytest.raises(FileExistsError, match=r"mine.npz holds [13] examples? .*\.$"):
+                fewer.save_examples(path)
+            assert path.read_bytes() == before
+        self.kept(1, 7, 7).save_examples(path)  # the same in another order
+        pad = self.kept(4)
+        assert pad.load_examples(path) == 4  # what was kept stays
+        pad.save_examples(path)
+        assert pad.load_examples(path) == 4
+        assert load_npz(path).labels.tolist() == [4, 1, 7, 7]
+        self.kept(4).save_examples(path, overwrite=True)
+        assert load_npz(path).labels.tolist() == [4]
+
+    def test_a_drawing_by_another_name_is_another_example(self, tmp_path: Path) -> None:
+        self.kept(7).save_examples(tmp_path / "mine.npz")
+        pad = DigitPad()
+        pad.strokes = DIGITS[7]
+        pad.label_and_keep(1)
+        with pytest.raises(FileExistsError, match="1 example that"):
+            pad.save_examples(tmp_path / "mine.npz")
+        assert pad.load_examples(tmp_path / "mine.npz") == 2
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"my diary",
+            b"\x89PNG\r\n\x1a\n" + bytes(99),
+            b"PK\x03\x04" + bytes(99),
+            b"\x93NUMPY\x01",
+        ],
+        ids=["empty", "text", "picture", "zip", "array"],
+    )
+    def test_another_file_is_never_replaced(self, content: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "mine.npz"
+        path.write_bytes(content)
+        with pytest.raises(FileExistsError, match=r"^\S*mine.npz exists and .*True\.$"):
+            self.kept(7).save_examples(path)
+        assert path.read_bytes() == content
+        with pytest.raises(DataError):
+            DigitPad().load_examples(path)
+        self.kept(7).save_examples(path, overwrite=True)
+        assert DigitPad().load_examples(path) == 1
+
+    def test_arrays_beside_the_examples_are_not_lost(self, tmp_path: Path) -> None:
+        path, pad = tmp_path / "mine.npz", self.kept(7)
+        arrays = {"images": pad.examples.images, "labels": pad.examples.labels}
+        np.savez(path, **arrays, writers=np.array([3]))
+        with pytest.raises(FileExistsError, match=r"more than examples \(\['writers'\]\)"):
+            pad.save_examples(path)
+        np.savez(path, **arrays)
+        pad.save_examples(path)
+        (tmp_path / "link.npz").symlink_to(path)
+        pad.save_examples(tmp_path / "link.npz")
+        assert (tmp_path / "link.npz").is_symlink()
+
+    def test_a_file_that_cannot_be_taken_in_changes_nothing(self, tmp_path: Path) -> None:
+        pad = self.kept(7)
+        with pytest.raises(DataError):
+            DigitPad().save_examples(tmp_path / "none.npz")  # nothing has been kept
+        np.savez(tmp_path / "large.npz", images=np.zeros((2, 32, 32), np.uint8), labels=[0, 1])
+        for name in ("none.npz", "large.npz"):
+            with pytest.raises(ValueError, match=name):
+                pad.load_examples(tmp_path / name)
+        assert pad.examples.labels.tolist() == [7]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from mnist_lab.export import web_bytes
-from tests.pages.web_files import bad_files
-from tests.pages.workbench import network, read_there
+from tests.drawn_digits import DIGITS
+from tests.pages.web_files import bad_files, damaged_files, filled
+from tests.pages.workbench import workbench
 
 pytestmark = pytest.mark.site
 
@@ -42,34 +41,131 @@ def test_a_broken_or_hostile_file_is_refused_with_a_sentence(bench: Page) -> Non
     assert wrong == {}
 
 
-def test_a_small_cnn_with_a_negative_variance_is_refused(bench: Page) -> None:
-    model, card = network()
-    with torch.no_grad():
-        model.get_buffer("norm2.running_var")[3] = -1
-    with pytest.raises(Exception, match="norm2 has a variance below"):
-        read_there(bench, web_bytes(model, card), np.zeros((1, 28, 28)))
+# A pad that is given files: what it says of each, and what it reads in drawings after it, as the
+# sum of their probabilities, or the sentence in their place.
+READINGS = """([files, drawings]) => {
+  const pad = document.createElement("digit-pad");
+  document.querySelector("main").replaceChildren(pad);
+  const text = (name) => pad.shadowRoot.querySelector(name).textContent;
+  const read = () => drawings.map((strokes) => {
+    pad.strokes = strokes;
+    if (!pad.result) return text(".status");
+    return [...pad.result.probabilities].reduce((sum, value) => sum + value, 0);
+  });
+  const all = () => drawings.map((strokes) => {
+    pad.strokes = strokes;
+    return [...pad.result.probabilities];
+  });
+  const before = all();
+  return files.map((file) => {
+    pad.own.open(Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)));
+    const said = pad.own.status.textContent;
+    const outcome = { said, read: read(), back: !pad.own.back.hidden };
+    if (outcome.back) pad.own.open(null);
+    outcome.same = JSON.stringify(all()) === JSON.stringify(before);
+    return outcome;
+  });
+}"""
 
 
-def test_random_damage_never_gives_anything_but_a_sentence(bench: Page) -> None:
-    good = web_bytes(*network("small_cnn", width=2))
-    draw = np.random.default_rng(0)
-    files = []
-    for _ in range(200):
-        content = bytearray(good)
-        for _ in range(draw.integers(1, 4)):
-            content[draw.integers(0, 2_000)] = draw.integers(0, 256)
-        files.append(base64.b64encode(bytes(content)).decode())
-    bugs = bench.evaluate(
-        """(files) => files.map((file) => {
-          const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
-          try {
-            const network = modules.forward.openNetwork(bytes);
-            const { probabilities } = network.read(new Uint8Array(784));
-            return probabilities.length > 1 ? "" : "no probabilities";
-          } catch (error) {
-            return error instanceof modules.safetensors.FileError ? "" : error.stack;
-          }
-        }).filter(Boolean)""",
-        files,
+def readings(page: Page, files: list[bytes]) -> list[dict[str, Any]]:
+    """Drop files on a pad one after the other; what it said, what it read, what is left of it."""
+    found: list[dict[str, Any]] = page.evaluate(
+        READINGS,
+        [[base64.b64encode(file).decode() for file in files], [DIGITS[1], DIGITS[8], DIGITS[0]]],
     )
-    assert bugs == []
+    return found
+
+
+def test_a_damaged_file_reads_or_changes_nothing(bench: Page) -> None:
+    """Damage anywhere in it: every drawing has finite probabilities, or the old network goes on."""
+    found = readings(bench, damaged_files(200))
+    taken = [one for one in found if one["said"] == "Your model reads now. Draw something."]
+    refused = [
+        one for one in found if one["said"].endswith("The network before it goes on reading.")
+    ]
+    assert len(taken) + len(refused) == 200
+    assert min(len(taken), len(refused)) > 20  # both are looked at
+    assert all(one["same"] for one in found)
+    assert [one["back"] for one in found] == [one in taken for one in found]
+    for one in found:
+        assert one["read"] == pytest.approx([1, 1, 1])
+
+
+def test_no_network_that_the_page_takes_can_overflow(bench: Page) -> None:
+    """A network just below the limit reads, whatever is drawn; the page's bound is no guess."""
+    files = [filled("linear", sign * 4e34) for sign in (1, -1)]
+    files += [filled("mlp", 1e15), filled("small_cnn", 1e5)]
+    for one in readings(bench, files):
+        assert one["said"] == "Your model reads now. Draw something."
+        assert one["read"] == pytest.approx([1, 1, 1])
+    over = readings(bench, [filled("linear", 6e34), filled("mlp", 1e18), filled("small_cnn", 1e8)])
+    assert ["can give numbers too large" in one["said"] for one in over] == [True] * 3
+
+
+def test_whatever_goes_wrong_with_a_file_is_said(browser: Browser) -> None:
+    """A folder, a file that has gone, several, a huge one, a bug: the network before goes on."""
+    with workbench(browser) as page:
+        said = page.evaluate(
+            """async () => {
+              const pad = document.createElement("digit-pad");
+              document.querySelector("main").append(pad);
+              pad.strokes = [[[0.3, 0.2], [0.7, 0.2], [0.4, 0.9]]];
+              const before = String(pad.result.probabilities);
+              const file = (size, arrayBuffer) => ({ size, arrayBuffer });
+              const never = () => { throw new Error("it was read"); };
+              const gone = async () => { throw new DOMException("gone", "NotFoundError"); };
+              const said = [];
+              const note = () => {
+                pad.panel.changed(true);
+                said.push([pad.own.status.textContent, String(pad.result.probabilities) === before,
+                  pad.own.back.hidden]);
+              };
+              for (const files of [
+                [file(2 ** 31, never)], [file(4096, gone)], [file(3, gone), file(3, gone)],
+                [new File(["no model"], "notes.txt")],
+              ]) {
+                await pad.own.take(files);
+                note();
+              }
+              const { use } = pad.own;
+              for (const thrown of [new RangeError("Invalid array length"), "a text", null]) {
+                pad.own.use = () => { throw thrown; };
+                pad.own.open(new Uint8Array(9));
+                note();
+              }
+              pad.own.use = use;
+              return said;
+            }"""
+        )
+    goes_on = "The network before it goes on reading."
+    for sentence, same, hidden in said:
+        assert re.fullmatch(rf"[^\n]{{10,150}}\. {goes_on}", sentence)
+        assert same
+        assert hidden
+    assert "larger than 2 MB" in said[0][0]
+    assert "moved or deleted" in said[1][0]
+    assert "these are 2" in said[2][0]
+
+
+def test_the_last_file_that_was_chosen_reads(browser: Browser) -> None:
+    """A file that is read slowly does not replace one that was chosen after it."""
+    files = [filled("linear", value) for value in (0.1, 0.2)]
+    with workbench(browser) as page:
+        found = page.evaluate(
+            """async (files) => {
+              const pad = document.createElement("digit-pad");
+              document.querySelector("main").append(pad);
+              const [slow, quick] = files.map(
+                (file) => Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)).buffer);
+              let done;
+              const waiting = pad.own.take([
+                { size: 9, arrayBuffer: () => new Promise((resolve) => { done = resolve; }) }]);
+              await pad.own.take([{ size: 9, arrayBuffer: async () => quick }]);
+              done(slow);
+              await waiting;
+              return pad.network.head.weight.values[0];
+            }""",
+            [base64.b64encode(file).decode() for file in files],
+        )
+    assert found == pytest.approx(0.2)

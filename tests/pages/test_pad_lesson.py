@@ -86,6 +86,58 @@ def test_teaching_makes_it_forget_and_rehearsal_helps(browser: Browser, address:
         assert after[True] >= after[False] + 3
 
 
+# A lesson without a page: a head of two classes, and whatever it is to learn from.
+ALONE = """async ([weight, features, digits]) => {
+  const head = {
+    weight: { shape: [2, 1], values: Float32Array.from(weight) },
+    bias: { shape: [2], values: Float32Array.from([0, 0]) },
+    classNames: ["a", "b"],
+  };
+  const network = { head, classNames: ["a", "b"], featuresOf: () => features };
+  const lesson = new modules.teach.Lesson({
+    network: () => network, image: () => new Uint8Array(784), oldDigits: digits,
+    onKeep: () => {}, onLearn: () => {},
+  });
+  document.querySelector("main").replaceChildren(lesson.element);
+  lesson.begin();
+  lesson.choice.value = "b";
+  lesson.keep();
+  const training = lesson.train();
+  while (!lesson.training && !lesson.status.textContent.includes("Of your")) {
+    await new Promise((done) => setTimeout(done));
+  }
+  const while_training = [lesson.keepButton.disabled, lesson.trainButton.disabled];
+  await training;
+  return {
+    while_training, said: lesson.status.textContent, kept: lesson.kept.textContent,
+    weight: [...network.head.weight.values], bias: [...network.head.bias.values],
+    after: [lesson.keepButton.disabled, lesson.trainButton.disabled],
+  };
+}"""
+
+
+@pytest.mark.parametrize("feature", ["Infinity", "-Infinity", "NaN"])
+def test_a_lesson_that_diverges_puts_the_last_layer_back(bench: Page, feature: str) -> None:
+    found = bench.evaluate(f"() => ({ALONE})([[0.5, -0.5], [{feature}], ''])")
+    assert found["said"] == (
+        "The lesson diverged: its numbers grew without bound. The last layer is as it was before."
+    )
+    assert (found["weight"], found["bias"]) == ([0.5, -0.5], [0, 0])
+    assert found["kept"] == "b, read as nothing"
+    assert found["after"] == [False, False]
+
+
+def test_a_lesson_does_without_old_digits_that_cannot_be_loaded(bench: Page) -> None:
+    found = bench.evaluate(ALONE, [[0.5, -0.5], [1.0], "data:image/png;base64,AAAA"])
+    assert found["said"] == (
+        "Of your 1 example it read 0 and now reads 1. The old digits could not be loaded, so what "
+        "it forgets is not known."
+    )
+    assert found["weight"][1] > found["weight"][0]
+    assert found["while_training"] == [True, True]  # what is kept meanwhile could be lost
+    assert found["after"] == [False, False]
+
+
 # --- Its arithmetic ------------------------------------------------------------------------------
 
 

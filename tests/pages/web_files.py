@@ -25,14 +25,61 @@ def entry(*shape: int, begin: float = 0, dtype: str = "F32", size: int | None = 
 
 
 def altered(
-    *, tensors: dict[str, torch.Tensor | None] | None = None, card: dict[str, Any] | None = None
+    name: str = "linear",
+    *,
+    tensors: dict[str, torch.Tensor | None] | None = None,
+    card: dict[str, Any] | None = None,
 ) -> bytes:
     """A good web file with some of its tensors, or of its card, changed."""
-    model, good = network("linear")
-    kept = {**model.state_dict(), **(tensors or {})}
+    model, good = network(name)
+    floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+    kept = {**floats, **(tensors or {})}
     record = {"format": "mnist-lab web 1"} | good.to_json() | (card or {})
     metadata = {"card": json.dumps(record)}
     return save({name: t for name, t in kept.items() if t is not None}, metadata)
+
+
+def filled(name: str, value: float, *parts: str) -> bytes:
+    """A web file with one number in every place of its tensors, or of those whose names end so."""
+    state = network(name)[0].state_dict()
+    chosen = [k for k, v in state.items() if v.is_floating_point() and k.endswith(parts or ("",))]
+    return altered(name, tensors={k: torch.full_like(state[k], value) for k in chosen})
+
+
+def overflowing_files() -> dict[str, bytes]:
+    """Files of finite numbers with which a network cannot read: a sum of theirs can overflow."""
+    mean = {"mean": 1e308, "deviation": 0.3}
+    return {
+        "linear of 3e38": filled("linear", 3e38),
+        "linear of -3e38": filled("linear", -3e38),
+        "bias of 3e38": filled("linear", 3e38, "bias"),
+        "mlp of 1e30": filled("mlp", 1e30),
+        "hidden of 1e37": filled("mlp", 1e37, "hidden.weight"),
+        "small_cnn of 1e30": filled("small_cnn", 1e30),
+        "kernels of 1e38": filled("small_cnn", 1e38, "conv1.weight"),
+        "norms of 1e25": filled("small_cnn", 1e25, "norm1.weight", "norm2.weight"),
+        "means of 3e38": filled("small_cnn", 3e38, "running_mean"),
+        "shift of 3e38": filled("small_cnn", 3e38, "norm3.bias"),
+        "mean of 1e308": altered(card={"normalisation": mean}),
+    }
+
+
+def damaged_files(count: int, seed: int = 0) -> list[bytes]:
+    """Good files with a few bytes replaced anywhere, or with numbers 2^128 times as large."""
+    draw = np.random.default_rng(seed)
+    good = web_bytes(*network("small_cnn", width=2))
+    start = 8 + int.from_bytes(good[:8], "little")
+    files = []
+    for k in range(count):
+        content = bytearray(good)
+        if k % 2:
+            for _ in range(draw.integers(1, 4)):
+                content[draw.integers(0, len(content))] = draw.integers(0, 256)
+        else:  # the exponent's highest bit, of a number or two
+            for place in draw.integers(0, (len(good) - start) // 4, draw.integers(1, 3)):
+                content[start + 4 * place + 3] ^= 0x40
+        files.append(bytes(content))
+    return files
 
 
 def bad_files() -> dict[str, tuple[bytes, str]]:
@@ -41,8 +88,9 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
     nan = torch.zeros(10, 784)
     nan[3, 3] = float("nan")
     infinite = torch.full((10,), float("inf"))
-    zero = {"mean": 0, "deviation": 0}
-    return {
+    zero, tiny = {"mean": 0, "deviation": 0}, {"mean": 0.1, "deviation": 1e-320}
+    below = torch.full((32,), -1.0)
+    hostile = {
         "empty": (b"", "too short"),
         "eight bytes": (b"12345678", "too short"),
         "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(200), "no safetensors file"),
@@ -86,9 +134,18 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "other classes": (altered(card={"class_names": ["a", "b"]}), "10 x 784; 2 x 784 was"),
         "no classes": (altered(card={"class_names": []}), "no names"),
         "class is no text": (altered(card={"class_names": [1] * 10}), "no names"),
+        "class is a blank": (altered(card={"class_names": [*"012345678", " "]}), "no names"),
+        "classes doubled": (altered(card={"class_names": [*"0123456788"]}), "the same name"),
+        "more classes": (altered(card={"class_names": [*"0123456789ab"]}), "12 x 784 was"),
         "deviation 0": (altered(card={"normalisation": zero}), "description"),
+        "tiny deviation": (altered(card={"normalisation": tiny}), "description"),
         "no normalisation": (altered(card={"normalisation": None}), "description"),
         "wrong shape": (altered(tensors={"output.bias": torch.zeros(5, 2)}), "5 x 2; 10 was"),
         "too few": (altered(tensors={"output.bias": None}), "output.bias is missing"),
         "too many": (altered(tensors={"hook": torch.zeros(3)}), "hook is unknown"),
+        "negative variance": (
+            altered("small_cnn", tensors={"norm2.running_var": below}), "norm2 has a variance below"
+        ),
     }  # fmt: skip
+    too_large = "can give numbers too large"
+    return hostile | {name: (file, too_large) for name, file in overflowing_files().items()}

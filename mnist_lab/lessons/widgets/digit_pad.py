@@ -4,6 +4,7 @@
     pad                             # shows it; draw
     pad.image                       # uint8 (28, 28): the drawing as MNIST would have it
     pad.label_and_keep(7)           # keep it as an example, and clear the sheet
+    pad.load_examples("mine.npz")   # those of another day, if there are any
     pad.save_examples("mine.npz")   # for `python -m mnist_lab finetune DIR --data mine.npz`
 
 It works wherever anywidget does: JupyterLab, Notebook 7, VS Code, Colab. Colab shows widgets of
@@ -17,7 +18,11 @@ book's pages the element `<digit-pad>` around them comes to life, with the page'
 from __future__ import annotations
 
 import base64
+import reprlib
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +38,15 @@ from mnist_lab.handwriting.reader import Reader, load_reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import link_notebook
+from mnist_lab.training.checkpoints import ModelCard
 
 with needs_extra("chapters"):
     import anywidget
     import traitlets
 
 _SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
-_FARTHEST = 100  # a point that lies farther away was never drawn
+_FARTHEST = 100  # a point that lies farther away was never drawn (pad.js has the same)
+_MOST_POINTS = 4_000  # of a whole drawing (pad.js has the same); a digit has about a hundred
 PICTURE = Path(__file__).with_name("the_pad.png")  # drawn by book/figures/make_figures.py
 ALT = (
     "Three pictures in a row. A 3 drawn in ink on squared paper; the same 3 as a small image of 28 "
@@ -53,33 +60,81 @@ SENTENCE = (
 NO_LAYERS = "This model has no layer with ReLU or GELU, so there are no maps to show."
 
 
+class _Strokes(traitlets.List):  # type: ignore[type-arg]
+    """Strokes, kept as lists of [x, y]; what is none is a TraitError with one sentence."""
+
+    def validate(self, obj: Any, value: Any) -> list[list[list[float]]]:
+        """Return the strokes with their numbers as floats."""
+        try:
+            count = sum(len(_as_list(stroke)) for stroke in _as_list(value))
+            if count > _MOST_POINTS:
+                raise traitlets.TraitError(
+                    f"A drawing has at most {_MOST_POINTS:,} points, found {count:,}."
+                )
+            return [[_as_point(point) for point in stroke] for stroke in value]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise traitlets.TraitError(
+                "Strokes are lists of points [x, y], two numbers between 0 and 1 (and never beyond "
+                f"{_FARTHEST})."
+            ) from error
+
+
+def _as_list(value: Any) -> Any:
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise TypeError
+    return value
+
+
+def _as_point(value: Any) -> list[float]:
+    x, y = _as_list(value)
+    if not (isinstance(x, Real) and isinstance(y, Real)):
+        raise TypeError  # float would take "0.5"
+    point = [float(x), float(y)]
+    if not all(abs(number) <= _FARTHEST for number in point):  # nor NaN
+        raise ValueError
+    return point
+
+
 class DigitPad(anywidget.AnyWidget):
     """A sheet to draw on, read by `model` as you draw.
 
     Parameters
     ----------
     model : nn.Module, Reader, or the folder of a checkpoint
-        A module takes (n, 1, 28, 28), normalised as MNIST is, and returns logits (n, 10). A
+        A module takes (n, 1, 28, 28), normalised as MNIST is, and returns logits (n, classes). A
         `Reader`, or a folder's card, says how its model normalises and what its classes are called.
         None: a pad that only draws, with the 28x28 numbers of the drawing beside it.
     layers : bool
         Show what each layer found in the drawing: its numbers after ReLU or GELU.
     kernel : bool
         Show a kernel of nine numbers to edit, and what it makes of the drawing.
-    class_names : tuple of str
-        Of a pad without a model; else the reader's count.
+    class_names : sequence of str, optional
+        Of a module, or of a pad without a model; the ten digits, if not given. A `Reader` and a
+        folder have their own.
 
     Attributes
     ----------
     strokes : list of list of [x, y]
-        What is on the sheet; x and y from 0 to 1, y downwards. Set it, and it is drawn.
+        What is on the sheet, at most 4,000 points; x and y from 0 to 1, y downwards. Set it, and it
+        is drawn and read just so: only what a hand draws is smoothed.
     probabilities : list of float
         Of each class; empty while there is nothing to read.
+    said : str
+        Why the model could not read the drawing; empty if it could.
+
+    Raises
+    ------
+    ValueError
+        If this model cannot read on a pad, which is tried at once on an empty and a full image; or
+        if the names do not fit.
+    CheckpointError
+        If the folder holds no sound checkpoint.
     """
 
     _esm = link_notebook()
-    strokes: Any = traitlets.List().tag(sync=True)
+    strokes: Any = _Strokes().tag(sync=True)
     probabilities: Any = traitlets.List().tag(sync=True)
+    said: Any = traitlets.Unicode().tag(sync=True)
     class_names: Any = traitlets.List().tag(sync=True)
     reads: Any = traitlets.Bool().tag(sync=True)
     layers: Any = traitlets.Bool().tag(sync=True)
@@ -94,21 +149,16 @@ class DigitPad(anywidget.AnyWidget):
         *,
         layers: bool = False,
         kernel: bool = False,
-        class_names: tuple[str, ...] = DIGIT_NAMES,
+        class_names: Sequence[str] | None = None,
     ) -> None:
-        if isinstance(model, str | Path):
-            model = load_reader(model, device="cpu")  # one drawing at a time: nothing to gain
-        elif isinstance(model, nn.Module):
-            model = Reader(model)
-        self.reader = model
-        class_names = class_names if self.reader is None else self.reader.class_names
+        self.reader = _find_reader(model, class_names)
+        if layers and self.reader is None:
+            raise ValueError("layers=True shows what a model found, and this pad has no model.")
+        names = self.reader.class_names if self.reader else class_names or DIGIT_NAMES
         self._images: list[NDArray[np.uint8]] = []
         self._labels: list[int] = []
         super().__init__(
-            class_names=list(class_names),
-            reads=self.reader is not None,
-            layers=layers and self.reader is not None,
-            kernel=kernel,
+            class_names=list(names), reads=self.reader is not None, layers=layers, kernel=kernel
         )
         if self.layers:
             self._look(np.zeros((28, 28), np.uint8))  # their shapes, before anything is drawn
@@ -122,35 +172,28 @@ class DigitPad(anywidget.AnyWidget):
             return np.zeros((28, 28), np.uint8)
         return draw_strokes(self.strokes)
 
-    @traitlets.validate("strokes")
-    def _check_strokes(self, proposal: dict[str, Any]) -> list[list[list[float]]]:
-        """Take strokes of finite points; say in one sentence what is none."""
-        try:
-            checked = [[[float(x), float(y)] for x, y in stroke] for stroke in proposal["value"]]
-        except (TypeError, ValueError) as error:
-            raise traitlets.TraitError("Strokes are lists of points [x, y].") from error
-        values = [value for stroke in checked for point in stroke for value in point]
-        if not all(abs(value) <= _FARTHEST for value in values):  # nor NaN
-            raise traitlets.TraitError(f"Points lie between 0 and 1, and never beyond {_FARTHEST}.")
-        return checked
-
     @traitlets.observe("strokes")
     def _read(self, _: Any = None) -> None:
         image = self.image
+        probabilities: list[float] = []
+        said = ""
         with self.hold_sync():  # one message
-            self.probabilities = self._ask(image).tolist() if image.any() and self.reads else []
-            if self.layers:
-                self._look(image)
-
-    def _ask(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Return the probabilities (classes,) of one image; a model in training goes on after."""
-        assert self.reader is not None  # `reads` says so
-        return self.reader.read(image[None]).probabilities[0]
+            try:
+                if self.reader and image.any():
+                    probabilities = _ask(self.reader, image).tolist()
+                if self.layers:
+                    self._look(image)
+            except ValueError as error:
+                said = str(error)  # shown: what is raised while a hand draws, only a log has
+                raise
+            finally:
+                self.probabilities, self.said = probabilities, said
 
     def _look(self, image: NDArray[np.uint8]) -> None:
         """Send what each layer found in the image."""
+        assert self.reader is not None  # a pad without one has no layers
         with watch_layers() as found:
-            self._ask(image)
+            _ask(self.reader, image)
         self.shapes = [
             dict(zip(("kind", "channels", "height", "width"), (kind, *maps.shape), strict=True))
             for kind, maps in found
@@ -218,15 +261,150 @@ class DigitPad(anywidget.AnyWidget):
             class_names=tuple(self.class_names),
         )
 
-    def save_examples(self, path: str | Path) -> None:
-        """Write what has been kept as an .npz, for `load_examples`, `finetune` and `evaluate`."""
-        save_npz(path, self.examples)
+    def save_examples(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write what has been kept as an .npz, for `load_examples`, `finetune` and `evaluate`.
+
+        A file that is there already is replaced only if nothing in it is lost: it holds examples,
+        and all of them are kept here too. `load_examples` keeps them.
+
+        Parameters
+        ----------
+        path : path
+        overwrite : bool
+            Replace the file whatever it holds.
+
+        Raises
+        ------
+        FileExistsError
+            If something would be lost.
+        DataError
+            If nothing has been kept.
+        """
+        path, examples = Path(path), self.examples
+        if path.is_file() and not overwrite:
+            _check_nothing_is_lost(path, examples)
+        save_npz(path, examples)
 
     def load_examples(self, path: str | Path) -> int:
-        """Add the examples of a file that `save_examples` wrote; return how many are kept now."""
+        """Add the examples of a file that `save_examples` wrote; return how many are kept now.
+
+        What is kept already is not added once more, so that loading a file twice changes nothing.
+        """
         digits = load_npz(path)
         if digits.images.shape[1:] != (28, 28) or digits.class_names != tuple(self.class_names):
             raise ValueError(f"{path} holds examples of other classes or of another size.")
-        self._images.extend(digits.images)
-        self._labels.extend(digits.labels.tolist())
+        kept = _count_examples(self.examples) if self._labels else Counter()
+        for image, label in zip(digits.images, digits.labels.tolist(), strict=True):
+            example = (self.class_names[label], image.tobytes())
+            if kept[example] > 0:
+                kept[example] -= 1
+                continue
+            self._images.append(image)
+            self._labels.append(label)
         return len(self._labels)
+
+
+# --- Who reads ------------------------------------------------------------------------------------
+
+
+def _find_reader(model: Any, class_names: Sequence[str] | None) -> Reader | None:
+    """Return who reads on a pad, tried on the emptiest and the fullest image; raises ValueError."""
+    if class_names is not None:
+        _check_names(class_names)
+    if model is None:
+        return None
+    if isinstance(model, str | Path):
+        reader = load_reader(model, device="cpu")  # one drawing at a time: nothing to gain
+    elif isinstance(model, nn.Module):
+        names = None if class_names is None else tuple(class_names)
+        reader = Reader(model, ModelCard.of(model, class_names=names))
+    elif isinstance(model, Reader):
+        reader = model
+    else:
+        is_class = isinstance(model, type)
+        found = f"the class {model.__name__}" if is_class else f"an object {type(model).__name__}"
+        raise ValueError(
+            f"A pad takes a network, a Reader or the folder of a checkpoint, found {found}."
+        )
+    _check_names(reader.class_names)
+    if class_names is not None and tuple(class_names) != tuple(reader.class_names):
+        raise ValueError(
+            f"The reader has names for its classes, {reprlib.repr(reader.class_names)}, so they "
+            "cannot be given others with class_names."
+        )
+    if tuple(reader.card.input_size) != (28, 28):
+        height, width = reader.card.input_size
+        raise ValueError(f"A pad draws images of 28x28 pixels; this model takes {height}x{width}.")
+    for pixel in (0, 255):
+        _ask(reader, np.full((28, 28), pixel, np.uint8))
+    return reader
+
+
+def _check_names(names: Any) -> None:
+    """Raise ValueError unless the names are texts, none of them empty or doubled."""
+    found = reprlib.repr(names)
+    if not isinstance(names, list | tuple) or not names:
+        raise ValueError(f"class_names are a sequence of names, one for each class, found {found}.")
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"Every class needs a name that is a text and not empty, found {found}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"Each class needs a name of its own, found {found}.")
+
+
+def _ask(reader: Reader, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the probabilities (classes,) of one image; a model in training goes on after.
+
+    Raises
+    ------
+    ValueError
+        If the model fails, or does not give one finite number for each class.
+    """
+    try:
+        probabilities = reader.read(image[None]).probabilities
+    except Exception as error:  # a model is anybody's code
+        reason = str(error).strip().partition("\n")[0].rstrip(".")[:200] or type(error).__name__
+        raise ValueError(f"The model cannot read a drawing of 28x28 pixels: {reason}.") from error
+    count = len(reader.class_names)
+    if probabilities.shape != (1, count):
+        found = " x ".join(map(str, probabilities.shape[1:]))
+        raise ValueError(
+            f"The model answers with {found or 1} numbers, and there are {count} class names: it "
+            "must give one for each."
+        )
+    if not np.isfinite(probabilities).all():
+        raise ValueError("The model's answer is not finite: nothing can be read in it.")
+    return probabilities[0]
+
+
+# --- Files of examples ----------------------------------------------------------------------------
+
+
+def _count_examples(digits: DigitSet) -> Counter[tuple[str, bytes]]:
+    """Count equal examples: the name of the class, and the pixels."""
+    names = [digits.class_names[label] for label in digits.labels]
+    return Counter(zip(names, (image.tobytes() for image in digits.images), strict=True))
+
+
+def _check_nothing_is_lost(path: Path, examples: DigitSet) -> None:
+    """Raise FileExistsError if a file holds anything else than some of these examples."""
+    otherwise = "choose another name, or say overwrite=True"
+    try:
+        there = load_npz(path)
+        with np.load(path) as archive:
+            others = set(archive.files) - {"images", "labels", "class_names"}
+    except Exception as error:  # whatever a foreign file makes NumPy raise
+        raise FileExistsError(
+            f"{path} exists and is no file of examples, so it is not replaced: {otherwise}."
+        ) from error
+    if others:
+        raise FileExistsError(
+            f"{path} holds more than examples ({reprlib.repr(sorted(others))}), so it is not "
+            f"replaced: {otherwise}."
+        )
+    lost = (_count_examples(there) - _count_examples(examples)).total()
+    if lost:
+        noun = "example" if lost == 1 else "examples"
+        raise FileExistsError(
+            f"{path} holds {lost:,} {noun} that this pad does not: take them in with "
+            f"load_examples first, {otherwise}."
+        )

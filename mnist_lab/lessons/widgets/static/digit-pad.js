@@ -4,7 +4,7 @@
 // where no script runs stands between the tags. Attributes: `layers` and `kernel` open these views,
 // `from-cell` says that a notebook's model would read there, and `only-draws` that none would.
 
-import { openNetwork } from "./forward.js";
+import { findBest, openNetwork } from "./forward.js";
 import { KernelView } from "./kernel.js";
 import { OwnModel } from "./own-model.js";
 import { Panel } from "./panel.js";
@@ -35,7 +35,6 @@ class DigitPad extends HTMLElement {
       this.panel.pictures.push(this.kernel);
       return;
     }
-    this.network = openNetwork(weights);
     this.panel = new Panel(root, (strokes, image, finished) => this.read(image, finished));
     if (this.hasAttribute("from-cell")) {
       this.panel.below.append(make("p", { className: "advice" }, NOT_YOURS));
@@ -59,18 +58,19 @@ class DigitPad extends HTMLElement {
     this.panel.below.append(
       this.inside, this.kernel.element, this.lesson.element, this.own.element);
     this.panel.pictures.push(this.lesson, this.kernel, this.nearest);
-    this.use(this.network);
-    // Once now, so that the browser has compiled it before somebody draws.
-    this.network.read(new Uint8Array(784));
+    this.use(openNetwork(weights));
   }
 
-  /** Let another network read. */
+  /** Let another network read; when it cannot, this throws, and the one before goes on. */
   use(network) {
-    this.network = network;
-    this.lesson.begin();
+    const layers = new LayersView(network);
+    // Once now, so that the browser has compiled it before somebody draws.
+    network.read(this.image ?? new Uint8Array(784));
     this.panel.pictures = this.panel.pictures.filter((picture) => picture !== this.layers);
     this.layers?.element.remove();
-    this.layers = new LayersView(network);
+    this.network = network;
+    this.layers = layers;
+    this.lesson.begin();
     this.inside.hidden = this.layers.parts.length === 0;
     this.inside.append(this.layers.element, this.nearest.element);
     this.panel.pictures.push(this.layers);
@@ -83,9 +83,10 @@ class DigitPad extends HTMLElement {
       this.panel.show(this.network.classNames, null);
     } else if (finished || !(this.milliseconds > SLOW)) {
       const before = performance.now();
-      this.result = this.network.read(image);
+      const result = this.network.read(image);
       this.milliseconds = performance.now() - before;
-      this.panel.show(this.network.classNames, this.result.probabilities);
+      this.result = findBest(result.probabilities) < 0 ? null : result;
+      this.panel.show(this.network.classNames, result.probabilities);
     }
     if (finished || !(this.milliseconds > SLOW)) this.look();
     this.kernel.show(image);
@@ -100,7 +101,7 @@ class DigitPad extends HTMLElement {
     this.nearest.show(this.lesson.old ?? [], features, this.network.classNames);
   }
 
-  /** The strokes on the sheet: points [x, y] from 0 to 1. */
+  /** The strokes on the sheet: points [x, y] from 0 to 1. What is set is read, and comes back. */
   get strokes() {
     return this.panel.pad.strokes;
   }

@@ -13,16 +13,28 @@ const FORMAT = "mnist-lab web 1";
 const NORM_EPSILON = 1e-5; // PyTorch's
 const MOST_CLASSES = 64;
 const MOST_STEPS = 20_000_000; // multiplications; small_cnn of width 24 has 4 million
+const LARGEST = 1e38; // number after a layer; those of float32 end at 3.4e38
 
 // --- Layers ---------------------------------------------------------------------------------------
-// Each takes the step before it and returns its own step, with run() to fill it.
+// Each takes the step before it and returns its own step, with run() to fill it, and with `most`:
+// none of its numbers is ever farther from zero, whatever is drawn.
 
-const makeStep = (name, kind, channels, height, width, run) => {
-  const step = { name, kind, channels, height, width };
+const makeStep = (name, kind, channels, height, width, most, run) => {
+  const step = { name, kind, channels, height, width, most };
   step.values = new Float32Array(channels * height * width);
   step.run = run ?? (() => {});
   return step;
 };
+
+/** How many times as large as its inputs a layer's sums can be: [out, ...] weights, added unsigned. */
+function gainOf({ shape, values }) {
+  const sums = new Float64Array(shape[0]);
+  const length = values.length / shape[0];
+  values.forEach((value, k) => { sums[Math.floor(k / length)] += Math.abs(value); });
+  return largestOf(sums);
+}
+
+const largestOf = (values) => values.reduce((most, value) => Math.max(most, value), -Infinity);
 
 /** Convolution without bias; weight has the shape [out, in, k, k]. */
 export function convolve(name, input, weight, stride, padding) {
@@ -52,7 +64,8 @@ export function convolve(name, input, weight, stride, padding) {
     return patch;
   };
 
-  const step = makeStep(name, "convolution", channels, height, width, () => {
+  const most = gainOf(weight) * input.most;
+  const step = makeStep(name, "convolution", channels, height, width, most, () => {
     const { values } = step;
     const area = height * width;
     for (let row = 0; row < height; row += 1) {
@@ -93,7 +106,7 @@ export function convolve(name, input, weight, stride, padding) {
 function pool(name, input) {
   const height = Math.floor(input.height / 2);
   const width = Math.floor(input.width / 2);
-  const step = makeStep(name, "max pooling", input.channels, height, width, () => {
+  const step = makeStep(name, "max pooling", input.channels, height, width, input.most, () => {
     const across = input.width;
     let place = 0;
     for (let channel = 0; channel < input.channels; channel += 1) {
@@ -125,7 +138,8 @@ function normalise(name, input, tensors) {
   const shift = Float64Array.from(bias, (b, c) => b - mean[c] * scale[c]);
   const { channels, height, width } = input;
   const area = height * width;
-  const step = makeStep(name, "batch norm and ReLU", channels, height, width, () => {
+  const most = largestOf(scale.map((value, c) => Math.abs(value) * input.most + Math.abs(shift[c])));
+  const step = makeStep(name, "batch norm and ReLU", channels, height, width, most, () => {
     for (let channel = 0, place = 0; channel < channels; channel += 1) {
       for (const end = place + area; place < end; place += 1) {
         step.values[place] = Math.max(0, input.values[place] * scale[channel] + shift[channel]);
@@ -138,7 +152,8 @@ function normalise(name, input, tensors) {
 /** A linear layer over all numbers of the step before; weight [out, in], with ReLU if asked for. */
 function connect(name, input, { weight, bias }, relu = false) {
   const [count, length] = weight.shape;
-  const step = makeStep(name, relu ? "linear and ReLU" : "linear", count, 1, 1, () => {
+  const most = gainOf(weight) * input.most + largestOf(bias.values.map(Math.abs));
+  const step = makeStep(name, relu ? "linear and ReLU" : "linear", count, 1, 1, most, () => {
     for (let row = 0, place = 0; row < count; row += 1) {
       let sum = bias.values[row];
       for (let k = 0; k < length; k += 1, place += 1) sum += weight.values[place] * input.values[k];
@@ -211,8 +226,13 @@ export function openNetwork(bytes) {
   const card = readCard(metadata.get("card"));
   const architecture = ARCHITECTURES[card.model];
   checkShapes(card, tensors, architecture);
-  const image = makeStep("image", "normalised image", 1, SIDE, SIDE);
+  const most = Math.max(Math.abs(card.mean), Math.abs(1 - card.mean)) / card.deviation;
+  const image = makeStep("image", "normalised image", 1, SIDE, SIDE, most);
   const steps = [image, ...architecture.layers(image, tensors)];
+  for (const step of steps) {
+    demand(step.most <= LARGEST, // nor NaN
+      `The file's ${step.name} can give numbers too large to read with.`);
+  }
   const work = steps.reduce((sum, step) => sum + costOf(step), 0);
   demand(work <= MOST_STEPS, "The network is too large to follow a pen on this page.");
 
@@ -271,9 +291,10 @@ function readCard(text) {
     "The model takes images of another size than 28x28.");
   demand(
     Array.isArray(names) && names.length >= 2 && names.length <= MOST_CLASSES &&
-      names.every((name) => typeof name === "string" && name.length > 0 && name.length <= 24),
+      names.every((name) => typeof name === "string" && name.trim().length > 0 && name.length <= 24),
     "The model's classes have no names that a page could show.",
   );
+  demand(new Set(names).size === names.length, "Two of the model's classes have the same name.");
   const { mean, deviation } = normalisation ?? {};
   demand(Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 1e-6,
     "The file's description of its model cannot be read.");
@@ -296,9 +317,14 @@ function checkShapes(card, tensors, architecture) {
   demand(unknown === undefined, `${shorten(unknown)} is unknown to a ${card.model}.`);
 }
 
+/** Where the largest number is; -1 if there is none, or if one of them is not finite. */
+export function findBest(values) {
+  return values.every(Number.isFinite) ? values.indexOf(largestOf(values)) : -1;
+}
+
 /** Probabilities (Float64Array) of logits. */
 export function softmax(logits) {
-  const largest = Math.max(...logits);
+  const largest = largestOf(logits);
   const powers = Float64Array.from(logits, (value) => Math.exp(value - largest));
   const sum = powers.reduce((total, value) => total + value, 0);
   return powers.map((value) => value / sum);

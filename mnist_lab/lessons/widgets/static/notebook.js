@@ -13,6 +13,7 @@ export function render({ model, el }) {
   el.append(host);
   let timer = 0;
   let mine = false; // whether the change of strokes came from here
+  let given = false; // or from Python, or another view of the same pad: it is not sent back
   const send = (strokes) => {
     clearTimeout(timer);
     timer = 0;
@@ -26,6 +27,7 @@ export function render({ model, el }) {
   const panel = new Panel(host.attachShadow({ mode: "open" }), (strokes, image, finished) => {
     if (!image) panel.show(names(), null);
     kernel.show(image);
+    if (given) return;
     if (finished) send(strokes);
     else timer ||= setTimeout(() => send(panel.pad.strokes), PAUSE);
   }, { reads: model.get("reads") });
@@ -36,21 +38,32 @@ export function render({ model, el }) {
   }
   const show = () => {
     const probabilities = model.get("probabilities");
-    panel.show(names(), probabilities.length > 0 && panel.image ? probabilities : null);
+    const read = panel.image && probabilities.length > 0;
+    // What kept the model from reading, if anything did.
+    panel.show(names(), read ? probabilities : null, (panel.image && model.get("said")) || undefined);
   };
   const take = () => {
-    if (!mine) panel.pad.strokes = model.get("strokes");
+    if (mine) return;
+    clearTimeout(timer); // what was drawn here meanwhile is no longer on the sheet
+    timer = 0;
+    given = true;
+    try {
+      panel.pad.strokes = model.get("strokes");
+    } catch (error) {
+      panel.warn(error.message);
+    } finally {
+      given = false;
+    }
   };
-  if (model.get("strokes").length > 0) take();
+  take();
   show();
-  model.on("change:probabilities", show);
-  model.on("change:class_names", show);
+  const shown = ["probabilities", "class_names", "said"].map((name) => `change:${name}`);
+  for (const change of shown) model.on(change, show);
   model.on("change:strokes", take);
   return () => {
     clearTimeout(timer);
     inside();
-    model.off("change:probabilities", show);
-    model.off("change:class_names", show);
+    for (const change of shown) model.off(change, show);
     model.off("change:strokes", take);
   };
 }
@@ -67,7 +80,10 @@ function showLayers(model, panel) {
   const show = () => {
     const shapes = model.get("shapes");
     if (shapes.length === 0) return;
-    const { buffer, byteOffset } = model.get("activations");
+    const { buffer, byteOffset, byteLength } = model.get("activations");
+    const count = shapes.reduce(
+      (sum, { channels, height, width }) => sum + channels * height * width, 0);
+    if (byteLength !== count) return; // the two belong together, and come together
     let start = byteOffset;
     const steps = shapes.map((shape) => {
       const values = new Uint8Array(buffer, start, shape.channels * shape.height * shape.width);

@@ -1,18 +1,23 @@
 // Let another model read: a file that `python -m mnist_lab export DIR --format web` wrote.
 // The file stays in the page. What is wrong with it is said in a sentence, and changes nothing.
 
-import { FileError } from "./safetensors.js";
+import { FileError, demand, readBytes } from "./safetensors.js";
 import { make } from "./views.js";
 
 export class OwnModel {
-  /** Take files dropped on `host`; `use(bytes)` lets a model read, null the book's own. */
+  /** Take files dropped on `host`; `use(bytes)` lets a model read, null the book's own. When it
+   * throws, the network before it must still be the one that reads. */
   constructor(host, use) {
     this.use = use;
+    this.asked = 0; // numbers what was asked for: a file that is read slowly does not win later
     this.status = make("p", { role: "status", className: "said" });
     this.input = make("input", { type: "file", accept: ".safetensors" });
-    this.input.addEventListener("change", () => this.take(this.input.files[0]));
+    this.input.addEventListener("change", () => this.take([...this.input.files]));
     this.back = make("button", { type: "button", hidden: true }, "Back to the book's network");
-    this.back.addEventListener("click", () => this.open(null));
+    this.back.addEventListener("click", () => {
+      this.asked += 1;
+      this.open(null);
+    });
     this.element = make("details", {},
       make("summary", {}, "Let your own model read"),
       make("div", { className: "folded" },
@@ -27,38 +32,43 @@ export class OwnModel {
       if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
     });
     host.addEventListener("drop", (event) => {
-      const file = event.dataTransfer?.files[0];
-      if (!file) return;
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (files.length === 0) return;
       event.preventDefault();
       this.element.open = true;
-      this.take(file);
+      this.take(files);
     });
   }
 
-  async take(file) {
-    if (!file) return;
-    let bytes = null;
+  /** Let the model of the one file read. */
+  async take(files) {
+    if (files.length === 0) return; // the choice was cancelled
+    const asked = (this.asked += 1);
     try {
-      // A huge file is refused by its size, before it is read.
-      bytes = file.size > 2_000_000 ? new Uint8Array(2_000_001) : new Uint8Array(await file.arrayBuffer());
-    } catch {
-      this.status.textContent = "The file could not be read from your disk.";
-      return;
+      demand(files.length === 1, `One file holds a model; these are ${files.length}.`);
+      const bytes = await readBytes(files[0]);
+      if (asked === this.asked) this.open(bytes);
+    } catch (error) {
+      if (asked === this.asked) this.refuse(error);
     }
-    this.open(bytes);
-    this.input.value = "";
+    this.input.value = ""; // so that the same file can be chosen again
   }
 
   open(bytes) {
     try {
       this.use(bytes);
     } catch (error) {
-      if (!(error instanceof FileError)) throw error;
-      this.status.textContent = `${error.message} The network before it goes on reading.`;
+      this.refuse(error);
       return;
     }
     this.back.hidden = bytes === null;
     this.status.textContent = bytes === null
       ? "The book's network reads again." : "Your model reads now. Draw something.";
+  }
+
+  /** Say what is wrong; whatever was thrown, it has changed nothing. */
+  refuse(error) {
+    const why = error instanceof FileError ? error.message : "The file cannot be used.";
+    this.status.textContent = `${why} The network before it goes on reading.`;
   }
 }

@@ -1,6 +1,7 @@
 // The pad with its tools and what was read, for any host: a page or a notebook.
 
-import { Pad } from "./pad.js";
+import { findBest } from "./forward.js";
+import { MOST_POINTS, Pad } from "./pad.js";
 import { drawStrokes, measure } from "./preprocess.js";
 import { BarsView, ImageView, PixelsView, make, percent } from "./views.js";
 import css from "./digit-pad.css";
@@ -9,6 +10,8 @@ const SMALLEST = 0.03; // of the sheet: what is smaller is a slip, not a digit
 const HOW =
   "Draw with mouse, pen or finger. With the keyboard: arrow keys move the pen, Space puts it " +
   "down and lifts it, U undoes, C clears, E is the eraser.";
+const FULL = `The sheet is full: it keeps the first ${MOST_POINTS.toLocaleString("en")} points.`;
+const UNREADABLE = "Nothing can be read: the answer is not one finite probability for each class.";
 
 let count = 0; // for identifiers, which must differ between the pads of a page
 
@@ -57,6 +60,7 @@ export class Panel {
     this.hint = make("p", { className: "hint", "aria-hidden": "true" }, "Draw a digit here");
     this.status = make("p", { className: "status", role: "status" });
     this.tool = make("p", { className: "unseen", role: "status" });
+    this.warning = make("p", { className: "said", role: "status" });
     this.answer = make("p", { className: "answer", "aria-hidden": "true" });
     this.picture = reads ? new ImageView() : new PixelsView();
     this.bars = new BarsView();
@@ -77,7 +81,7 @@ export class Panel {
       make("div", { className: reads ? "panel" : "panel pair", role: "group", "aria-label": "Drawing pad" },
         make("div", { className: "left" },
           make("div", { className: "paper" }, this.canvas, this.hint),
-          make("div", { className: "tools" }, ...Object.values(this.buttons)),
+          make("div", { className: "tools" }, ...Object.values(this.buttons)), this.warning,
           make("p", { className: "how unseen", id: `${id}-how` }, HOW)),
         make("div", { className: "right" }, ...right),
         this.below, this.tool),
@@ -101,10 +105,16 @@ export class Panel {
   }
 
   refresh() {
-    const empty = this.pad.raw.length === 0;
-    this.hint.hidden = !empty;
-    this.buttons.undo.disabled = !this.pad.canUndo;
-    this.buttons.clear.disabled = empty;
+    const { isEmpty, isFull, canUndo } = this.pad;
+    this.hint.hidden = !isEmpty;
+    this.buttons.undo.disabled = !canUndo;
+    this.buttons.clear.disabled = isEmpty;
+    this.warn(isFull ? FULL : "");
+  }
+
+  /** Say, until the drawing changes, what is wrong with it. */
+  warn(sentence) {
+    if (this.warning.textContent !== sentence) this.warning.textContent = sentence;
   }
 
   /** The drawing has changed: fit it, and have it read. */
@@ -120,18 +130,14 @@ export class Panel {
     this.tell(this.sentence);
   }
 
-  /** Show what was read; probabilities are null when there is nothing to read. */
-  show(names, probabilities) {
-    this.bars.show(names, probabilities);
-    if (!probabilities) {
-      this.answer.textContent = "?";
-      this.tell("The sheet is empty.");
-      return;
-    }
-    const best = probabilities.indexOf(Math.max(...probabilities));
-    this.answer.textContent = names[best];
-    this.answer.classList.toggle("long", names[best].length > 2);
-    this.tell(describe(names, probabilities));
+  /** Show what was read; probabilities are null when nothing was, and `why` says why not. */
+  show(names, probabilities, why = "The sheet is empty.") {
+    const best = probabilities?.length === names.length ? findBest(probabilities) : -1;
+    this.bars.show(names, best < 0 ? null : probabilities, best);
+    this.answer.textContent = best < 0 ? "?" : names[best];
+    this.answer.classList.toggle("long", this.answer.textContent.length > 2);
+    if (best < 0) this.tell(probabilities ? UNREADABLE : why);
+    else this.tell(describe(names, probabilities));
   }
 
   /** The sentence under the answer: while a stroke grows it waits, so as not to be read out. */

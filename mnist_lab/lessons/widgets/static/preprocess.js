@@ -26,9 +26,9 @@ export function drawStrokes(strokes) {
   const scale = extent > 0 ? (BOX * DETAIL - 2 * radius) / extent : 1;
   const placed = lines.map((line) =>
     line.map(([x, y]) => [(x - left) * scale + radius + 1, (y - top) * scale + radius + 1]));
-  const all = placed.flat();
-  const width = Math.ceil(Math.max(...all.map((point) => point[0])) + radius + 1);
-  const height = Math.ceil(Math.max(...all.map((point) => point[1])) + radius + 1);
+  const { right, bottom } = measure(placed);
+  const width = Math.ceil(right + radius + 1);
+  const height = Math.ceil(bottom + radius + 1);
   const paper = { values: new Float64Array(width * height), width, height };
   for (const line of placed) {
     if (line.length === 1) drawLine(paper, line[0], line[0], radius);
@@ -37,7 +37,7 @@ export function drawStrokes(strokes) {
   return fitLikeMnist(crop(paper));
 }
 
-/** The corner and the longer side of all points' box. */
+/** The sides of all points' box, and how long the longer one is. */
 export function measure(strokes) {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const [x, y] of strokes.flat()) {
@@ -46,7 +46,7 @@ export function measure(strokes) {
     top = Math.min(top, y);
     bottom = Math.max(bottom, y);
   }
-  return { left, top, extent: Math.max(right - left, bottom - top) };
+  return { left, top, right, bottom, extent: Math.max(right - left, bottom - top) };
 }
 
 /** Draw a line with round ends: 255 within the radius, falling to 0 over the next pixel. */
@@ -101,7 +101,7 @@ function fitLikeMnist(ink) {
   const height = Math.max(1, roundEven(ink.height * scale));
   // One direction after the other, as Pillow does.
   const small = turn(shrink(turn(shrink(ink, width)), height));
-  const darkest = Math.max(1, ...small.values);
+  const darkest = small.values.reduce((most, value) => Math.max(most, value), 1);
   const values = small.values.map((value) => roundEven(value * (255 / darkest)));
   return pasteByCentreOfMass({ values, width, height });
 }

@@ -5,6 +5,7 @@
 // with one sentence, before anything is allocated that the file merely claims to need.
 
 const LARGEST_FILE = 2_000_000; // bytes
+const HUGE = "The file is larger than 2 MB, so it is no model for this page.";
 const LARGEST_HEADER = 100_000;
 const MOST_TENSORS = 64;
 
@@ -14,6 +15,16 @@ export class FileError extends Error {}
 /** Throw a FileError with the sentence unless the condition holds. */
 export function demand(condition, sentence) {
   if (!condition) throw new FileError(sentence);
+}
+
+/** The bytes (Uint8Array) of a File; a huge one is refused by its size, before it is read. */
+export async function readBytes(file) {
+  demand(file.size <= LARGEST_FILE, HUGE);
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch {
+    throw new FileError("The file could not be read: it is a folder, or has been moved or deleted.");
+  }
 }
 
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
@@ -27,7 +38,7 @@ const isObject = (value) =>
  * values is a Float32Array of finite numbers in row-major order.
  */
 export function readSafetensors(bytes) {
-  demand(bytes.length <= LARGEST_FILE, "The file is larger than 2 MB, so it is no model for this page.");
+  demand(bytes.length <= LARGEST_FILE, HUGE);
   demand(bytes.length > 8, "The file is too short to be a safetensors file.");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = view.getUint32(0, true);

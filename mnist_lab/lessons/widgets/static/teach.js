@@ -2,7 +2,7 @@
 // it forget. Chapter 10 explains it. Nothing leaves the page.
 
 import { make, paintImage, thumbnail } from "./views.js";
-import { softmax } from "./forward.js";
+import { findBest, softmax } from "./forward.js";
 
 const STEPS = 100;
 const STEPS_A_FRAME = 4;
@@ -51,7 +51,13 @@ export function applyHead({ weight, bias }, features) {
   return logits;
 }
 
-const best = (logits) => logits.indexOf(Math.max(...logits));
+/** The class that a last layer reads in features; -1 if its logits are not finite. */
+const readOf = (head, features) => findBest(applyHead(head, features));
+
+const nameRead = (head, features) => head.classNames[readOf(head, features)] ?? "nothing";
+
+/** Whether a last layer can read every one of these examples. */
+const isSound = (head, examples) => examples.every(({ features }) => readOf(head, features) >= 0);
 
 /** A copy of a last layer with further classes; a new one starts as the mean of the others, so that
  * it is never the most likely before it has been taught. */
@@ -129,6 +135,7 @@ export class Lesson {
     this.element.addEventListener("toggle", () => this.element.open && this.prepare());
     this.wanted = false; // whether somebody asked for the old digits
     this.examples = [];
+    this.training = false;
     this.run = 0; // numbers the lessons: an old one stops when a new one starts
   }
 
@@ -141,6 +148,7 @@ export class Lesson {
   /** Another network reads: what was kept was for the one before. */
   begin() {
     this.run += 1;
+    this.training = false;
     this.original = copyHead(this.network().head);
     this.examples = [];
     this.old = null;
@@ -151,12 +159,12 @@ export class Lesson {
     if (this.wanted) this.prepare();
   }
 
-  /** Work out once what the last layer sees of the old digits. */
+  /** Work out once what the last layer sees of the old digits; without their picture, of none. */
   async prepare() {
     this.wanted = true;
     if (this.old) return;
     const run = this.run;
-    this.digits ??= await loadDigits(this.oldDigits);
+    this.digits ??= await loadDigits(this.oldDigits).catch(() => []);
     if (run !== this.run || this.old) return;
     const network = this.network();
     const all = this.digits.filter((digit) => network.classNames.includes(digit.name));
@@ -175,8 +183,8 @@ export class Lesson {
 
   refresh() {
     this.naming.hidden = this.choice.value !== NEW;
-    this.trainButton.disabled = this.examples.length === 0;
-    this.keepButton.disabled = this.examples.length >= MOST_EXAMPLES;
+    this.trainButton.disabled = this.training || this.examples.length === 0;
+    this.keepButton.disabled = this.training || this.examples.length >= MOST_EXAMPLES;
   }
 
   keep() {
@@ -212,31 +220,39 @@ export class Lesson {
   /** Fine-tune the last layer, a few steps a frame. */
   async train() {
     await this.prepare();
+    if (!this.old || this.examples.length === 0) return; // another network has come meanwhile
     const run = (this.run += 1);
     const network = this.network();
     const before = copyHead(network.head);
     const head = copyHead(network.head);
     // Half of the old digits may be rehearsed; the other half, never trained on here, is counted.
     const groups = [this.examples, this.rehearse.checked ? this.old.filter((_, k) => k % 20 < 10) : []];
-    this.trainButton.disabled = true;
+    this.training = true; // nothing is kept meanwhile: it might be of a class that `head` lacks
+    this.refresh();
     for (let step = 0; step < STEPS; step += 1) {
       learn(head, groups);
       if (step % STEPS_A_FRAME === STEPS_A_FRAME - 1) {
         await new Promise((frame) => { setTimeout(frame); });
         if (run !== this.run) return;
         this.status.textContent = `Step ${step + 1} of ${STEPS} …`;
+        if (!isSound(head, groups.flat())) break;
       }
     }
-    network.head = head;
-    this.report(before, head);
-    this.refresh();
+    this.training = false;
+    if (isSound(head, groups.flat())) {
+      network.head = head;
+      this.report(before, head);
+    } else {
+      this.status.textContent =
+        "The lesson diverged: its numbers grew without bound. The last layer is as it was before.";
+    }
     this.show();
     this.onLearn();
   }
 
   report(before, head) {
     const count = (layer, digits) =>
-      digits.filter(({ features, label }) => best(applyHead(layer, features)) === label).length;
+      digits.filter(({ features, label }) => readOf(layer, features) === label).length;
     const counted = this.old.filter((_, k) => k % 20 >= 10);
     const mine = this.examples;
     let text = `Of your ${mine.length} ${mine.length === 1 ? "example" : "examples"} it read ` +
@@ -245,10 +261,13 @@ export class Lesson {
       text += ` Of ${counted.length} old digits it read ${count(before, counted)} and now reads ` +
         `${count(head, counted)}.`;
     }
+    if (this.digits.length === 0) {
+      text += " The old digits could not be loaded, so what it forgets is not known.";
+    }
     this.status.textContent = text;
-    const wrong = counted.filter(({ features, label }) => best(applyHead(head, features)) !== label);
+    const wrong = counted.filter(({ features, label }) => readOf(head, features) !== label);
     this.forgotten.replaceChildren(...wrong.slice(0, 12).map(({ image, features, label }) =>
-      thumbnail(image, `${head.classNames[label]}, read as ${head.classNames[best(applyHead(head, features))]}`, true)));
+      thumbnail(image, `${head.classNames[label]}, read as ${nameRead(head, features)}`, true)));
     this.paint();
   }
 
@@ -264,7 +283,7 @@ export class Lesson {
   show() {
     const { head } = this.network();
     this.kept.replaceChildren(...this.examples.map(({ image, name, features }) => {
-      const read = head.classNames[best(applyHead(head, features))];
+      const read = nameRead(head, features);
       return thumbnail(image, read === name ? name : `${name}, read as ${read}`, read !== name);
     }));
     this.refresh();

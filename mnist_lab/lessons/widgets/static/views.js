@@ -204,10 +204,9 @@ export class BarsView {
     this.rows = [];
   }
 
-  /** Probabilities may be null: nothing has been drawn. */
-  show(names, probabilities) {
+  /** Probabilities may be null: nothing has been read. The best of them stands out. */
+  show(names, probabilities, best) {
     if (names.join("\n") !== this.rows.map((row) => row.name).join("\n")) this.build(names);
-    const best = probabilities ? probabilities.indexOf(Math.max(...probabilities)) : -1;
     this.rows.forEach(({ item, bar, share }, k) => {
       const value = probabilities ? probabilities[k] : 0;
       bar.style.width = `${(100 * value).toFixed(1)}%`;
@@ -370,7 +369,8 @@ class SumView {
     [[patch, convolution.input.values], [kernel, kernel], [products, products]].forEach(
       ([values, range], k) =>
         paintSigned(this.canvases[k].canvas, values, { depth, size, full: most(range) }));
-    const say = (value) => value.toFixed(2).replace("-", "−");
+    const say = (value) =>
+      (Math.abs(value) < 1e6 ? value.toFixed(2) : value.toExponential(2)).replaceAll("-", "−");
     const sum = valueAt(convolution, channel, y, x);
     const result = valueAt(step, channel, row, column);
     const maps = depth > 1 ? `, ${size * size} in each of ${depth} maps,` : "";

@@ -524,10 +524,7 @@ def _load_training_digits(data: str) -> DigitSet:
 def _say_which(data: str) -> None:
     """Say which digits are read where a file or folder has the name of a data set."""
     if Path(data).exists():
-        print(
-            f"--data {data} is the data set of that name; for what lies here, --data ./{data}",
-            file=sys.stderr,
-        )
+        _tell(f"--data {data} is the data set of that name; for what lies here, --data ./{data}")
 
 
 def _hold_out(digits: DigitSet, count: int) -> tuple[DigitSet, DigitSet]:

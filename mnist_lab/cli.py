@@ -697,8 +697,7 @@ def _export(arguments: argparse.Namespace) -> int:
         check_free(out)
     reader = load_reader(arguments.folder, device="cpu")
     model, card = reader.model, reader.card
-    with redirect_stdout(sys.stderr):  # the exporter may talk
-        (export_onnx if arguments.format == "onnx" else export_web)(model, card, out)
+    (export_onnx if arguments.format == "onnx" else export_web)(model, card, out)
     size = out.stat().st_size
     _say(f"{card.model} in {out}, {size / 1000:,.0f} kB")
     _end(

@@ -13,8 +13,12 @@ Sources: https://onnx.ai, https://huggingface.co/docs/safetensors
 from __future__ import annotations
 
 import copy
+import io
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,8 +62,7 @@ def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
             f"{' '.join(missing)}."
         )
     plain = _checked(model, card)
-    with warnings.catch_warnings():  # the exporter warns of its own future
-        warnings.simplefilter("ignore")
+    with _kept_quiet():
         try:
             program = torch.onnx.export(
                 plain,
@@ -79,6 +82,20 @@ def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
     entry = proto.metadata_props.add()
     entry.key, entry.value = "card", _card_text(card)
     write_atomically(path, proto.SerializeToString())
+
+
+@contextmanager
+def _kept_quiet() -> Iterator[None]:
+    """Keep to itself what the exporter says: of its own future, and page by page of a failure."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), io.StringIO() as said:
+            warnings.simplefilter("ignore")
+            with redirect_stdout(said), redirect_stderr(said):
+                yield
+    finally:
+        logging.disable(disabled)
 
 
 def export_web(model: nn.Module, card: ModelCard, path: str | Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,40 @@ def test_a_network_of_ones_own_goes_out_too_registered_or_not(tmp_path: Path) ->
     assert np.allclose(found, own(images).detach().numpy(), atol=1e-5)
     with pytest.raises(ExportError, match="The page cannot compute 'Sequential'"):
         web_bytes(own, card)
+
+
+TALKATIVE = """
+import torch
+from torch import nn
+from mnist_lab.export import ExportError, export_onnx
+from mnist_lab.models.registry import register
+from mnist_lab.training.checkpoints import ModelCard
+
+@register("moody")
+class Moody(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output = nn.Linear(784, 10)
+
+    def forward(self, images):
+        values = images.flatten(1)
+        return self.output(values if float(values.sum()) > 0 else -values)
+
+model = Moody()
+try:
+    export_onnx(model, ModelCard.of(model), "x.onnx")
+except ExportError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_what_the_exporter_says_of_a_failure_does_not_precede_the_sentence(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", TALKATIVE], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("moody cannot be written as ONNX: ")
+    assert ended.stdout.count("\n") == 1
+    assert len(ended.stdout) < 400
+    assert not list(tmp_path.iterdir())

@@ -8,8 +8,6 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-
 
 def make_pipe(path: Path) -> Path:
     os.mkfifo(path)
@@ -63,8 +61,6 @@ def make_below_a_file(path: Path) -> Path:
 def make_unreadable(path: Path) -> Path:
     path.write_bytes(b"secret")
     path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
     return path
 
 
@@ -80,8 +76,9 @@ HELD: dict[str, Callable[[Path], Path]] = {
     "memory of this process": make_link_to("/proc/self/mem"),
     "empty": make_empty,
     "text": make_text,
-    "no permission": make_unreadable,
 }
+if os.geteuid():  # root may read everything
+    HELD["no permission"] = make_unreadable
 
 # And what only a caller can name: each returns what to read.
 SPECIAL: dict[str, Callable[[Path], Path]] = HELD | {

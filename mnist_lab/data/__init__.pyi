@@ -10,11 +10,9 @@ from .digit_set import align_classes as align_classes
 from .emnist import EMNIST_CLASSES as EMNIST_CLASSES
 from .emnist import EMNIST_FIRST_LABEL as EMNIST_FIRST_LABEL
 from .emnist import stand_upright as stand_upright
-from .foreign_files import is_folder as is_folder
 from .foreign_files import open_foreign as open_foreign
 from .foreign_files import reason_of as reason_of
 from .foreign_files import refuse_damage as refuse_damage
-from .foreign_files import shorten as shorten
 from .geometry import DIGIT_BOX as DIGIT_BOX
 from .geometry import IMAGE_SIDE as IMAGE_SIDE
 from .geometry import crop_to_ink as crop_to_ink
@@ -39,7 +37,7 @@ from .own_files import load_image_folder as load_image_folder
 from .own_files import load_npz as load_npz
 from .own_files import load_path as load_path
 from .own_files import save_npz as save_npz
-from .pictures import FORMATS as FORMATS
+from .pictures import PICTURE_FORMATS as PICTURE_FORMATS
 from .pictures import count_pages as count_pages
 from .pictures import is_picture as is_picture
 from .pictures import load_pixels as load_pixels

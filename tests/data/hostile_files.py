@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,20 +69,23 @@ def make_unreadable(path: Path) -> Path:
     return path
 
 
-# What a folder can hold: each makes something at a path.
-HELD: dict[str, Callable[[Path], Path]] = {
+_OF_LINUX: dict[str, Callable[[Path], Path]] = {
     "pipe": make_pipe,
     "socket": make_socket,
-    "folder": make_folder,
     "link to itself": make_loop,
     "link to nothing": make_link_to("gone"),
     "endless device": make_link_to("/dev/zero"),
     "empty device": make_link_to("/dev/null"),
     "memory of this process": make_link_to("/proc/self/mem"),
-    "empty": make_empty,
-    "text": make_text,
     "no permission": make_unreadable,
 }
+
+# What a folder can hold: each makes something at a path.
+HELD: dict[str, Callable[[Path], Path]] = {
+    "folder": make_folder,
+    "empty": make_empty,
+    "text": make_text,
+} | (_OF_LINUX if sys.platform == "linux" else {})
 
 # And what only a caller can name: each returns what to read.
 SPECIAL: dict[str, Callable[[Path], Path]] = HELD | {

@@ -28,8 +28,8 @@ import torch
 from torch import nn
 
 from mnist_lab.files import open_regular, write_atomically
-from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import build_model
+from mnist_lab.reasons import reason_of
 from mnist_lab.training.checkpoints import ModelCard
 from mnist_lab.training.tensor_files import check_numbers
 

@@ -33,8 +33,8 @@ from torch.func import functional_call
 
 from mnist_lab.finetuning.heads import describe_body, name_difference
 from mnist_lab.models.architecture import HEAD
-from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.seeding import seeded_generator
+from mnist_lab.reasons import reason_of, shorten
 from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_tensors, save_tensors
 from mnist_lab.training.objectives import Classify
 from mnist_lab.training.tensor_files import check_layout, check_numbers

@@ -25,8 +25,6 @@ from .deep import DeepMLP as DeepMLP
 from .deep import draw_weights as draw_weights
 from .deep import gradient_norms as gradient_norms
 from .lstm import LSTM as LSTM
-from .reasons import reason_of as reason_of
-from .reasons import shorten as shorten
 from .registry import MODELS as MODELS
 from .registry import build_model as build_model
 from .registry import load_backbone as load_backbone

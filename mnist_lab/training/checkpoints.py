@@ -41,8 +41,8 @@ from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.files import NotAFileError, describe_kind, open_regular
 from mnist_lab.folders import OwnFolder, claim
 from mnist_lab.models.architecture import HEAD, Architecture, architecture_of
-from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import MODELS, build_model, outline_model
+from mnist_lab.reasons import reason_of
 from mnist_lab.training.scoring import cast_for, eval_mode
 from mnist_lab.training.tensor_files import check_layout, check_numbers, read_layout
 

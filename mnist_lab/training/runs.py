@@ -29,8 +29,8 @@ from tqdm.auto import tqdm
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.idx import take_images
 from mnist_lab.folders import MARK, FolderError, claim, read_notes
-from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import build_model
+from mnist_lab.reasons import reason_of
 from mnist_lab.training.batches import choose_device
 from mnist_lab.training.checkpoints import (
     MODEL,

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mnist_lab.models.reasons import reason_of
+from mnist_lab.reasons import reason_of
 
 _KINDS = {
     "F64": torch.float64,

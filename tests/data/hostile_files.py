@@ -75,7 +75,7 @@ _OF_LINUX: dict[str, Callable[[Path], Path]] = {
     "memory of this process": make_link_to("/proc/self/mem"),
 }
 if os.geteuid():  # root may read everything
-    HELD["no permission"] = make_unreadable
+    _OF_LINUX["no permission"] = make_unreadable
 
 # What a folder can hold: each makes something at a path.
 HELD: dict[str, Callable[[Path], Path]] = {

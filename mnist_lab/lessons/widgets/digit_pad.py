@@ -390,7 +390,7 @@ def _check_nothing_is_lost(path: Path, examples: DigitSet) -> None:
     otherwise = "choose another name, or say overwrite=True"
     try:
         there = load_npz(path)
-        with np.load(path) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             others = set(archive.files) - {"images", "labels", "class_names"}
     except Exception as error:  # whatever a foreign file makes NumPy raise
         raise FileExistsError(

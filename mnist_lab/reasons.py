@@ -11,14 +11,17 @@ _LONGEST = 300  # characters: an exception may quote whatever a file holds
 def reason_of(error: BaseException) -> str:
     """Return what an exception says: one line, not too long, and without a full stop.
 
-    A `KeyError` says nothing but the key, and some exceptions nothing at all.
+    A `KeyError` says nothing but the key, a `MemoryError` mostly nothing at all.
     """
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for it"
     if isinstance(error, KeyError) and error.args:
         return shorten(f"{error.args[0]!r} is missing")
-    return shorten(str(error)) or type(error).__name__
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return shorten(said) or type(error).__name__
 
 
 def shorten(text: str) -> str:
     """Return a text as one line of at most 300 characters, without a full stop at its end."""
-    line = " ".join(text[: 4 * _LONGEST].split()).rstrip(".")
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} and so on"
+    line = " ".join(text[: 4 * _LONGEST].split()).rstrip(". ")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rstrip('. ')} [...]"

@@ -417,7 +417,7 @@ def _named_refusals(folder: Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         path = folder / f"{RESUME}.json"
-        raise CheckpointError(f"{path} is no record of this run: {reason_of(error)}.") from error
+        raise CheckpointError(f"{path} is no record of a run: {reason_of(error)}.") from error
 
 
 def _best_of(reports: list[EpochReport]) -> int:

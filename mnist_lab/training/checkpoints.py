@@ -38,14 +38,13 @@ from torch import Tensor, nn
 from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.files import NotAFileError, describe_kind, open_regular, write_atomically
-from mnist_lab.models.architecture import HEAD, Architecture, architecture_of
+from mnist_lab.models.architecture import HEAD, LARGEST_SIDE, Architecture, architecture_of
 from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import MODELS, build_model, outline_model
 from mnist_lab.training.scoring import cast_for, eval_mode
 from mnist_lab.training.tensor_files import check_layout, check_numbers, read_layout
 
 FORMAT_VERSION = 1
-LARGEST_SIDE = 1_024  # pixels of an image that a network is asked to read
 _MODEL = "model"  # what the files of a model are called
 _LARGEST_JSON = 8_000_000  # bytes: far more than the reports of ten thousand epochs take
 _TRIES = 20  # to read what a writer replaces meanwhile

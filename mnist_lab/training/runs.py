@@ -171,6 +171,8 @@ def fit(
             **({"origin": origin} if origin else {}),
         },
     )
+    if folder is not None:
+        card.check(objective.kept(model))  # what could not be loaded again is not worth training
     state.seconds = time.perf_counter() - started
     run = _Run(state, card, None if folder is None else Path(folder))
     if resume:

@@ -24,6 +24,7 @@ import json
 import pickletools
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from itertools import islice, zip_longest
@@ -39,7 +40,7 @@ from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.files import NotAFileError, describe_kind, open_regular, write_atomically
 from mnist_lab.models.architecture import HEAD, LARGEST_SIDE, Architecture, architecture_of
-from mnist_lab.models.reasons import reason_of
+from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.registry import MODELS, build_model, outline_model
 from mnist_lab.training.scoring import cast_for, eval_mode
 from mnist_lab.training.tensor_files import check_layout, check_numbers, read_layout
@@ -103,10 +104,13 @@ class ModelCard:
             ("training", isinstance(self.training, dict), "a mapping"),
         ):
             if not right:
-                found = reason_of(ValueError(repr(getattr(self, what))))
+                found = shorten(repr(getattr(self, what)))
                 raise ValueError(f"The card's {what} must be {expected}, found {found}.")
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"The card's class_names must differ, and two are called {twice!r}.")
+        name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+        if count > 1:
+            raise ValueError(
+                f"The card's class_names must differ, and {count} are called {shorten(name)!r}."
+            )
 
     @classmethod
     def of(
@@ -609,7 +613,9 @@ def _read_weights(
     except MemoryError as error:
         raise CheckpointError(f"{weights} has more bytes than memory has room for.") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise CheckpointError(f"{weights!s:.300} cannot be read: {reason_of(error)}.") from error
+        raise CheckpointError(
+            f"{shorten(str(weights))} cannot be read: {reason_of(error)}."
+        ) from error
     if hashlib.sha256(content).hexdigest() != record.get("weights_sha256"):
         raise CheckpointError(
             f"{weights} has been altered or cut short: its SHA-256 is not the one in {name}.json."

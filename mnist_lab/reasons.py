@@ -22,6 +22,11 @@ def reason_of(error: BaseException) -> str:
 
 
 def shorten(text: str) -> str:
-    """Return a text as one line of at most 300 characters, without a full stop at its end."""
+    """Return a text as one line of at most 300 characters, without a full stop at its end.
+
+    What cannot be printed, such as the codes that move a terminal's cursor, is shown as Python
+    would write it.
+    """
     line = " ".join(text[: 4 * _LONGEST].split()).rstrip(". ")
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rstrip('. ')} [...]"

@@ -1,4 +1,4 @@
-"""What an exception says, as half a sentence."""
+"""Half a sentence from whatever was raised."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from mnist_lab.reasons import reason_of
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("it ends too early."), "it ends too early"),
-        (ValueError("two\n  lines ..."), "two lines"),
+        (ValueError("It is wrong."), "It is wrong"),
+        (ValueError("so it goes ..."), "so it goes "),
+        (ValueError("one\n\n  two\tthree"), "one two three"),
         (KeyError("F4"), "'F4' is missing"),
-        (IndexError(), "IndexError"),
-        (MemoryError(), "there is not enough memory for it"),
+        (KeyError(), "KeyError"),
         (OSError(28, "No space left on device", "x"), "No space left on device"),
-        (ValueError("[" * 8_000), "[" * 300 + " [...]"),
+        (NotImplementedError(), "NotImplementedError"),
+        (MemoryError(), "there is not enough memory for it"),
+        (ValueError("\x1b[31mred"), r"\x1b[31mred"),
+        (ValueError("ö\ud800"), r"ö\ud800"),
     ],
 )
-def test_are_short_and_never_empty(error: Exception, said: str) -> None:
-    assert reason_of(error) == said
+def test_is_one_line_without_a_full_stop(error: BaseException, said: str) -> None:
+    assert reason_of(error) == said.strip()
+
+
+def test_is_not_a_wall_of_text() -> None:
+    assert reason_of(ValueError("a" * 10**6)) == "a" * 300 + " [...]"

@@ -424,10 +424,10 @@ def _expected_changes(
         raise ValueError("it names no layer")
     for name, scale in record["scales"].items():
         if type(scale) not in (int, float) or not -math.inf < scale < math.inf:
-            raise ValueError(f"the scale of {name:.100} is {scale!r:.100}")
+            raise ValueError(f"the scale of {shorten(name)} is {scale!r:.100}")
         layer = model.get_submodule(name)
         if not isinstance(layer, nn.Linear | nn.Conv2d) or f"{name}.".startswith(_HEAD):
-            raise ValueError(f"{name:.100} is no layer that LoRA adapts")
+            raise ValueError(f"{shorten(name)} is no layer that LoRA adapts")
         weight = layer.weight
         rows, columns = weight.flatten(1).shape
         rank = len(layout[f"{name}.a"])

@@ -1,5 +1,6 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .architecture import HEAD as HEAD
+from .architecture import LARGEST_SIDE as LARGEST_SIDE
 from .architecture import Architecture as Architecture
 from .architecture import architecture_of as architecture_of
 from .architecture import count_parameters as count_parameters

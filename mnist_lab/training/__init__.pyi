@@ -4,7 +4,6 @@ from .batches import Batch as Batch
 from .batches import Batches as Batches
 from .batches import choose_device as choose_device
 from .checkpoints import FORMAT_VERSION as FORMAT_VERSION
-from .checkpoints import LARGEST_SIDE as LARGEST_SIDE
 from .checkpoints import MODEL as MODEL
 from .checkpoints import CheckpointError as CheckpointError
 from .checkpoints import Expect as Expect

@@ -25,6 +25,7 @@ import json
 import pickletools
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from itertools import islice, zip_longest
@@ -40,15 +41,14 @@ from mnist_lab.data.digit_set import DIGIT_NAMES
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.files import NotAFileError, describe_kind, open_regular
 from mnist_lab.folders import OwnFolder, claim
-from mnist_lab.models.architecture import HEAD, Architecture, architecture_of
+from mnist_lab.models.architecture import HEAD, LARGEST_SIDE, Architecture, architecture_of
 from mnist_lab.models.registry import MODELS, build_model, outline_model
-from mnist_lab.reasons import reason_of
+from mnist_lab.reasons import reason_of, shorten
 from mnist_lab.training.scoring import cast_for, eval_mode
 from mnist_lab.training.tensor_files import check_layout, check_numbers, read_layout
 
 _FORMAT = "mnist-lab checkpoint"
 FORMAT_VERSION = 1
-LARGEST_SIDE = 1_024  # pixels of an image that a network is asked to read
 MODEL = "model"  # what the files of a model are called
 _LARGEST_JSON = 8_000_000  # bytes: far more than the reports of ten thousand epochs take
 _TRIES = 20  # to read what a writer replaces meanwhile
@@ -107,10 +107,13 @@ class ModelCard:
             ("training", isinstance(self.training, dict), "a mapping"),
         ):
             if not right:
-                found = reason_of(ValueError(repr(getattr(self, what))))
+                found = shorten(repr(getattr(self, what)))
                 raise ValueError(f"The card's {what} must be {expected}, found {found}.")
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"The card's class_names must differ, and two are called {twice!r}.")
+        name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+        if count > 1:
+            raise ValueError(
+                f"The card's class_names must differ, and {count} are called {shorten(name)!r}."
+            )
 
     @classmethod
     def of(
@@ -637,7 +640,9 @@ def _read_weights(
     except MemoryError as error:
         raise CheckpointError(f"{weights} has more bytes than memory has room for.") from error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise CheckpointError(f"{weights!s:.300} cannot be read: {reason_of(error)}.") from error
+        raise CheckpointError(
+            f"{shorten(str(weights))} cannot be read: {reason_of(error)}."
+        ) from error
     if hashlib.sha256(content).hexdigest() != record.get("weights_sha256"):
         raise CheckpointError(
             f"{weights} has been altered or cut short: its SHA-256 is not the one in {name}.json."
@@ -699,10 +704,10 @@ def _begins_as_pickle(start: bytes) -> bool:
     if start[:1] != b"\x80" or start[1:2] not in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return False
     try:
-        words = [word.name for word, _, _ in islice(pickletools.genops(io.BytesIO(start)), 16)]
+        list(islice(pickletools.genops(io.BytesIO(start)), 16))  # fewer, where it ends before
     except ValueError:  # a word that there is not, or more bytes than follow
         return False
-    return len(words) == 16 or words[-1] == "STOP"
+    return True
 
 
 def _is_zip_of_torch(file: IO[bytes]) -> bool:

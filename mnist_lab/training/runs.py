@@ -176,6 +176,8 @@ def fit(
                 **({"origin": origin} if origin else {}),
             },
         )
+        if folder is not None:
+            card.check(objective.kept(model))  # what nobody could load is not worth training
         if resume and folder is not None:
             finished = _look_up(Path(folder), card, model, objective, overwrite)
             if finished is not None:

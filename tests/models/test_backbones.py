@@ -308,7 +308,8 @@ class TestCheckpoints:
     ("arguments", "says"),
     [
         ({"name": "resnet50"}, "No backbone 'resnet50'; there are efficientnet_lite0, resnet18"),
-        ({"name": "resnet18", "input_size": 16}, "32 pixels or more, found 16"),
+        ({"name": "resnet18", "input_size": 16}, "from 32 to 1,024 pixels, found 16"),
+        ({"name": "resnet18", "input_size": 1_025}, "from 32 to 1,024 pixels, found 1025"),
         ({"name": "resnet18", "classes": 1}, "2 or more, found 1"),
     ],
 )

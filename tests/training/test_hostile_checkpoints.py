@@ -250,6 +250,17 @@ class TestJSON:
         put_small_cnn(tmp_path, lambda _, card: card.pop("training"))
         assert refusal(lambda: load_checkpoint(tmp_path)).endswith("'training' is missing.")
 
+    def test_names_that_would_disturb_a_terminal_are_shown_harmless(self, tmp_path: Path) -> None:
+        put_small_cnn(
+            tmp_path, lambda weights, _: weights.update({"\x1b[2J\nnew line": torch.zeros(1)})
+        )
+        assert r"\x1b[2J new line is unknown" in refusal(lambda: load_checkpoint(tmp_path))
+
+    def test_a_hundred_thousand_names_are_told_at_once(self, tmp_path: Path) -> None:
+        names = [str(number) for number in range(100_000)]
+        put_small_cnn(tmp_path, lambda _, card: card.update(class_names=names))
+        assert "logits (2, 100000)" in refusal(lambda: load_checkpoint(tmp_path))
+
     def test_an_unknown_type_of_elements_is_named(self, tmp_path: Path) -> None:
         header = json.dumps({"w": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}}).encode()
         put(tmp_path, struct.pack("<Q", len(header)) + header + b"1234", {})
@@ -369,7 +380,7 @@ class TestCard:
     @pytest.mark.parametrize(
         ("entry", "said"),
         [
-            ({"class_names": ("a", "a")}, "two are called 'a'"),
+            ({"class_names": ("a", "a")}, "2 are called 'a'"),
             ({"class_names": (0, 1)}, r"class_names must be texts, found \(0, 1\)"),
             ({"class_names": ("",)}, "class_names must be texts"),
             ({"input_size": (0, 28)}, "input_size must be two sides of 1 to 1,024 pixels"),

@@ -636,6 +636,24 @@ class TestOwnNetwork:
         with pytest.raises(ValueError, match=r"^arguments build a model by its name"):
             fit(make_tiny(), *sets, PLAIN, arguments={"width": 3})
 
+    @pytest.mark.parametrize("classes", [9, 11])
+    def test_that_could_not_be_loaded_again_is_refused_before_the_first_step(
+        self, classes: int, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Columns(nn.Module):  # it has no `output`, so only an answer tells how many classes
+            def __init__(self) -> None:
+                super().__init__()
+                self.last = nn.Linear(784, classes)
+
+            def forward(self, images: Tensor) -> Tensor:
+                return self.last(images.flatten(1))
+
+        monkeypatch.setitem(registry.MODELS, "columns", Columns)
+        before_step(monkeypatch, 1, Killed())
+        with pytest.raises(ValueError, match=r"logits \(2, 10\), one for each"):
+            run(sets, PLAIN, "columns", folder=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
     def test_a_head_too_small_for_the_classes_is_a_sentence(self, sets: Sets) -> None:
         with pytest.raises(ValueError, match=r"have 10 classes, and the model's head only 3"):
             fit(build_model("linear", classes=3), *sets, PLAIN)

@@ -557,11 +557,11 @@ class TestExamples:
 
     def test_arrays_beside_the_examples_are_not_lost(self, tmp_path: Path) -> None:
         path, pad = tmp_path / "mine.npz", self.kept(7)
-        arrays = {"images": pad.examples.images, "labels": pad.examples.labels}
-        np.savez(path, **arrays, writers=np.array([3]))
+        images, labels = pad.examples.images, pad.examples.labels
+        np.savez(path, images=images, labels=labels, writers=np.array([3]))
         with pytest.raises(FileExistsError, match=r"more than examples \(\['writers'\]\)"):
             pad.save_examples(path)
-        np.savez(path, **arrays)
+        np.savez(path, images=images, labels=labels)
         pad.save_examples(path)
         (tmp_path / "link.npz").symlink_to(path)
         pad.save_examples(tmp_path / "link.npz")

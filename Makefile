@@ -90,6 +90,5 @@ bench: $(INSTALLED) ## measure side by side, and record
 address: $(INSTALLED) ## make address URL=https://github.com/you/mnist-lab sets the publishing address
 	$(PY) -m tools.address $(URL)
 
-clean: ## remove what was built (not .venv)
-	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis runs
-	rm -f notebooks/*.md
+clean: ## remove what was built (not .venv, nor what you trained in runs)
+	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -56,7 +56,7 @@ def sets(small_sets: Sets) -> Sets:
     return small_sets[0].subset(np.arange(300)), small_sets[1].subset(np.arange(200))
 
 
-def train(folder: Path, sets: Sets) -> None:
+def fit_into(folder: Path | str, sets: Sets) -> None:
     fit("linear", *sets, PLAIN, device="cpu", folder=folder, progress=False)
 
 
@@ -80,7 +80,7 @@ def save_twice(folder: Path, sets: Sets) -> None:
 
 
 DOORS: dict[str, Write] = {
-    "train": train, "pretrain": pretrain, "finetune": tune, "save": save_twice,
+    "train": fit_into, "pretrain": pretrain, "finetune": tune, "save": save_twice,
 }  # fmt: skip
 
 
@@ -135,6 +135,7 @@ class TestWhereNothingCanBeWritten:
     @pytest.mark.parametrize(
         ("folder", "says"),
         [
+            ("", "The folder has no name"),
             ("file", "is a file; a folder for the checkpoint is expected"),
             ("file/below", "is a file; a folder"),
             ("pipe", "is a pipe; a folder"),
@@ -153,7 +154,7 @@ class TestWhereNothingCanBeWritten:
         os.mkfifo(tmp_path / "pipe")
         before = sorted(tmp_path.iterdir())
         with pytest.raises(FolderError, match=says):
-            train(tmp_path / folder, sets)
+            fit_into(str(tmp_path / folder) if folder else "", sets)
         assert sorted(tmp_path.iterdir()) == before
 
     def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(
@@ -164,7 +165,7 @@ class TestWhereNothingCanBeWritten:
 
         monkeypatch.setattr(Path, "write_text", full)
         with pytest.raises(FolderError, match=r"run cannot be written into: No space left"):
-            train(tmp_path / "above" / "run", sets)
+            fit_into(tmp_path / "above" / "run", sets)
         monkeypatch.undo()
         assert not list(tmp_path.iterdir())
 
@@ -328,6 +329,10 @@ class TestSingleFiles:
         self.write(name, Path("/dev/null"))
         assert Path("/dev/null").stat().st_mode == before
         os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(
+            NotAFileError, match=r"There is no folder .*nowhere to write file into$"
+        ):
+            self.write(name, tmp_path / "nowhere" / "file")
         with pytest.raises(NotAFileError, match="is a pipe that nobody reads from"):
             self.write(name, tmp_path / "pipe")
         reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)

@@ -42,6 +42,7 @@ from mnist_lab.training.checkpoints import (
     load_tensors,
     load_weights,
     read_digest,
+    read_record,
     save_checkpoint,
     save_tensors,
 )
@@ -318,7 +319,7 @@ def describe_folder(folder: str | Path) -> str:
         return f"{folder} holds a usable checkpoint; resume=True starts anew."
     if holds == "finished":
         return f"{folder} holds the checkpoint that was there before."
-    kept = load_tensors(folder, RESUME)[1].get("keeps_old")
+    kept = read_record(folder, RESUME).get("keeps_old")
     what = "the checkpoint that was there before" if kept else "a usable checkpoint"
     return f"{folder} holds {what}; resume=True goes on after the last whole epoch."
 
@@ -333,7 +334,7 @@ def _find_run(folder: Path) -> Literal["nothing", "begun", "unfinished", "finish
 
 
 def _count_epochs(folder: Path) -> str:
-    done = load_tensors(folder, RESUME)[1].get("epoch")
+    done = read_record(folder, RESUME).get("epoch")
     return "1 epoch is done" if done == 1 else f"{done} epochs are done"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from mnist_lab.models.architecture import HEAD, architecture_of, note_head
+from mnist_lab.models.reasons import shorten
 from mnist_lab.models.seeding import drawn_from
 from mnist_lab.training.checkpoints import (
     CheckpointError,
@@ -96,4 +97,7 @@ def name_difference(expected: Mapping[str, Any] | None, found: Mapping[str, Any]
     """Say in half a sentence how two networks differ that `describe_body` described."""
     one, other = expected or {}, found or {}
     name = next((k for k in [*one, *other] if one.get(k) != other.get(k)), "model")
-    return f"its {name} was {one.get(name)!r}, that of this model is {other.get(name)!r}"
+    return (
+        f"its {shorten(name)} was {one.get(name)!r:.100}, that of this model is "
+        f"{other.get(name)!r:.100}"
+    )

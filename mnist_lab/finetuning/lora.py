@@ -22,6 +22,7 @@ import copy
 import functools
 import hashlib
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -382,10 +383,10 @@ def _expect_changes(
         raise CheckpointError(f"The changes in {folder} were trained on another base: {told}.")
     found = hash_base(model)
     if found != record.get("base_sha256"):
+        told = shorten(str(record.get("base_sha256"))[:8])
         raise CheckpointError(
-            f"The changes in {folder} were trained on another base: its SHA-256 begins with "
-            f"{str(record.get('base_sha256'))[:8]}, that of this {type(model).__name__} with "
-            f"{found[:8]}."
+            f"The changes in {folder} were trained on another base: its SHA-256 begins with {told}, "
+            f"that of this {type(model).__name__} with {found[:8]}."
         )
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(_HEAD)}
     head = {name: tensor for name, tensor in layout.items() if name.startswith(_HEAD)}
@@ -417,7 +418,8 @@ def _expected_changes(
     if not record["scales"]:
         raise ValueError("it names no layer")
     for name, scale in record["scales"].items():
-        if type(scale) not in (int, float) or not -math.inf < scale < math.inf:
+        # Compared with the largest float, as a whole number may have 400 digits.
+        if type(scale) not in (int, float) or not abs(scale) <= sys.float_info.max:
             raise ValueError(f"the scale of {shorten(name)} is {scale!r:.100}")
         layer = model.get_submodule(name)
         if not isinstance(layer, nn.Linear | nn.Conv2d) or f"{name}.".startswith(_HEAD):

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.idx import take_images
-from mnist_lab.models.reasons import reason_of
+from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import choose_device
 from mnist_lab.training.checkpoints import (
@@ -283,7 +283,7 @@ def _check_same_run(folder: Path, card: ModelCard, record: Mapping[str, Any]) ->
         for name in ours_part | theirs_part:
             if theirs_part.get(name) != ours_part.get(name):
                 raise CheckpointError(
-                    f"The run in {folder} was started with another {name}: "
+                    f"The run in {folder} was started with another {shorten(name)}: "
                     f"{theirs_part.get(name)!r:.200}, now {ours_part.get(name)!r:.200}. Start anew "
                     f"in another folder."
                 )

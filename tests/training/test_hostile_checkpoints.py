@@ -63,7 +63,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def assert_sentence(message: str) -> None:
     """One sentence for a person: one line, one full stop at its end, not a wall of text."""
-    assert "\n" not in message
+    assert message.isprintable()
     assert message.endswith(".")
     assert not message.endswith("..")
     assert len(message) < 1_000

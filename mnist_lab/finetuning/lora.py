@@ -385,8 +385,8 @@ def _expect_changes(
     if found != record.get("base_sha256"):
         told = shorten(str(record.get("base_sha256"))[:8])
         raise CheckpointError(
-            f"The changes in {folder} were trained on another base: its SHA-256 begins with {told}, "
-            f"that of this {type(model).__name__} with {found[:8]}."
+            f"The changes in {folder} were trained on another base: its SHA-256 begins with "
+            f"{told}, that of this {type(model).__name__} with {found[:8]}."
         )
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(_HEAD)}
     head = {name: tensor for name, tensor in layout.items() if name.startswith(_HEAD)}

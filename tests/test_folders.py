@@ -26,15 +26,11 @@ from mnist_lab.finetuning.masked import GuessHiddenPatches, make_autoencoder
 from mnist_lab.finetuning.ways import finetune
 from mnist_lab.folders import LOCK, MARK, FolderError, claim
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import (
-    ModelCard,
-    load_checkpoint,
-    load_tensors,
-    save_checkpoint,
-    save_tensors,
-)
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.runs import fit
+from mnist_lab.training.tensor_folders import load_tensors, save_tensors
 from tests.training.small_runs import Sets
 
 # Names that people, and other programs, give to their files.
@@ -220,7 +216,7 @@ class TestMark:
         code = """
             import os, signal, sys, torch
             from pathlib import Path
-            from mnist_lab.training.checkpoints import save_tensors
+            from mnist_lab.training.tensor_folders import save_tensors
             def kill(self, content):
                 open(self, "wb").write(b"half")
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -29,7 +29,8 @@ from mnist_lab.lessons.widgets import DigitPad
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import STATIC, LinkError, link_notebook, link_page
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import save_checkpoint
 from tests.drawn_digits import DIGITS
 
 

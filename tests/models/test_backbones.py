@@ -28,16 +28,13 @@ from mnist_lab.models.backbones import (
 )
 from mnist_lab.models.registry import MODELS, build_model, load_backbone
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import (
-    CheckpointError,
-    ModelCard,
-    load_checkpoint,
-    save_checkpoint,
-)
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training, train_epoch
 from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
+from mnist_lab.training.tensor_folders import CheckpointError
 
 Sets = tuple[DigitSet, DigitSet]
 

@@ -10,7 +10,7 @@ import torch
 from playwright.sync_api import Browser, Page
 
 from mnist_lab.export import web_bytes
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 from tests.browsing import PHONE, both_doors, opened
 from tests.drawn_digits import DIGITS
 from tests.pages.pads import HOME, PAD, draw_with_mouse, keep, lesson, put_strokes, reading

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 
 Weights = dict[str, Tensor]
 Card = dict[str, Any]

@@ -22,18 +22,16 @@ from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.models.registry import MODELS, build_model
-from mnist_lab.training import checkpoints
 from mnist_lab.training.augmentation import Augmentation
-from mnist_lab.training.checkpoints import (
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, load_weights, save_checkpoint
+from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.tensor_folders import (
+    FORMAT_VERSION,
     CheckpointError,
-    ModelCard,
-    load_checkpoint,
     load_tensors,
-    load_weights,
-    save_checkpoint,
     save_tensors,
 )
-from mnist_lab.training.config import TrainConfig
 
 CARD = ModelCard(
     model="small_cnn",
@@ -117,7 +115,7 @@ class TestRoundTrip:
         assert names[0].endswith(".safetensors")
         assert names[1] == "model.json"
         record = json.loads((tmp_path / "model.json").read_text())
-        assert record["format_version"] == checkpoints.FORMAT_VERSION
+        assert record["format_version"] == FORMAT_VERSION
         # What evaluate, predict and the page read from it.
         assert record["card"]["normalisation"] == {"mean": 0.25, "deviation": 0.5}
         assert record["card"]["input_size"] == [28, 28]

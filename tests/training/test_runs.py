@@ -26,7 +26,7 @@ from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop, objectives, preparation, runs
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint
+from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import (
     TrainState,
@@ -37,6 +37,7 @@ from mnist_lab.training.loop import (
 from mnist_lab.training.runs import FitResult, fit
 from mnist_lab.training.scoring import Score, evaluate, logits_of
 from mnist_lab.training.selection import find_hardest
+from mnist_lab.training.tensor_folders import CheckpointError
 from tests.training.small_runs import (
     EVERYTHING,
     PLAIN,

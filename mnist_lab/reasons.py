@@ -1,6 +1,8 @@
 """Why something went wrong, as half a sentence that another sentence can end with.
 
-raise CheckpointError(f"{folder} describes no model: {reason_of(error)}.")
+    raise CheckpointError(f"{folder} describes no model: {reason_of(error)}.")
+
+What a file or a library says may be long, empty, or of several lines; a sentence must not be.
 """
 
 from __future__ import annotations

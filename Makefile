@@ -39,7 +39,7 @@ book: $(BUILT) ## build the site into _build/html
 # The network that the pages read with. It is trained anew only when what it comes from has changed:
 # MNIST, and the rooms that the script imports from.
 RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/files/*.xz $(addprefix mnist_lab/, \
-	files.py folders.py extras.py data/*.py models/*.py training/*.py export.py))
+	reasons.py files.py folders.py extras.py data/*.py models/*.py training/*.py export.py))
 
 $(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
 	$(PY) -m book.recogniser $@
@@ -93,6 +93,5 @@ bench: $(INSTALLED) ## measure side by side, and record
 address: $(INSTALLED) ## make address URL=https://github.com/you/mnist-lab sets the publishing address
 	$(PY) -m tools.address $(URL)
 
-clean: ## remove what was built (not .venv)
-	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis runs
-	rm -f notebooks/*.md
+clean: ## remove what was built (not .venv, nor what you trained in runs)
+	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -554,7 +554,7 @@ def _learn(
     """
     from mnist_lab.training.batches import choose_device
     from mnist_lab.training.processes import Ranks, join
-    from mnist_lab.training.runs import describe_folder
+    from mnist_lab.training.run_folders import describe_folder
 
     device = choose_device(arguments.device)
     shared = arguments.command in SHARED
@@ -582,7 +582,7 @@ def _check_beforehand(arguments: argparse.Namespace, folder: Path) -> None:
     """Refuse before any work what would be refused after it."""
     from mnist_lab.folders import claim
     from mnist_lab.training.batches import choose_device
-    from mnist_lab.training.runs import check_folder
+    from mnist_lab.training.run_folders import check_folder
 
     choose_device(arguments.device)
     check_folder(folder, resume=arguments.resume, overwrite=arguments.overwrite)

@@ -28,9 +28,9 @@ import torch
 from torch import nn
 
 from mnist_lab.files import open_regular, write_atomically
-from mnist_lab.models.reasons import reason_of
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.reasons import reason_of
+from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.tensor_files import check_numbers
 
 # What the page's forward pass can compute (widgets/static/forward.js).

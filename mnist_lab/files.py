@@ -85,6 +85,8 @@ def write_atomically(path: str | Path, content: Content) -> None:
         _write_into(path, content)
         return
     target = path.resolve() if path.is_symlink() else path
+    if not target.parent.is_dir():
+        raise NotAFileError(f"There is no folder {target.parent} to write {target.name} into")
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -158,6 +158,8 @@ def claim(path: str | Path, *, wait: float = _WAIT) -> Iterator[OwnFolder]:
         If it cannot be made or written into, another process holds it, or there is a mark in it
         that is not ours.
     """
+    if not str(path):
+        raise FolderError("The folder has no name; is a variable not set?")
     path = Path(path)
     held: dict[str, OwnFolder] = _claimed.__dict__.setdefault("folders", {})
     key = os.path.realpath(path) if "\0" not in str(path) else ""

@@ -41,11 +41,13 @@ from mnist_lab.models.registry import build_model, load_backbone
 from mnist_lab.training import batches as served
 from mnist_lab.training import loop
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import ModelCard, load_checkpoint, save_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import train_step
 from mnist_lab.training.recipes import ARTICLES, PRESETS, UPSTROKES
-from mnist_lab.training.runs import RESUME, fit
+from mnist_lab.training.run_folders import RESUME
+from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
 from tests.data.idx_files import write_idx
 

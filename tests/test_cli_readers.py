@@ -15,7 +15,8 @@ from mnist_lab.cli import main
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.own_files import save_npz
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import save_checkpoint
 from tests.data.hostile_files import SPECIAL, check_sentence
 from tests.data.idx_files import write_idx
 

@@ -20,7 +20,8 @@ from mnist_lab.cli import main
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import ExportError, export_onnx, export_web, web_bytes
 from mnist_lab.models.registry import MODELS, build_model
-from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import save_checkpoint
 
 WEB = {"linear": {}, "mlp": {"hidden": 64}, "small_cnn": {}}
 
@@ -282,7 +283,7 @@ import torch
 from torch import nn
 from mnist_lab.export import ExportError, export_onnx
 from mnist_lab.models.registry import register
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 
 @register("moody")
 class Moody(nn.Module):

@@ -26,15 +26,11 @@ from mnist_lab.finetuning.masked import GuessHiddenPatches, make_autoencoder
 from mnist_lab.finetuning.ways import finetune
 from mnist_lab.folders import LOCK, MARK, FolderError, claim
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import (
-    ModelCard,
-    load_checkpoint,
-    load_tensors,
-    save_checkpoint,
-    save_tensors,
-)
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.runs import fit
+from mnist_lab.training.tensor_folders import load_tensors, save_tensors
 from tests.training.small_runs import Sets
 
 # Names that people, and other programs, give to their files.
@@ -56,7 +52,7 @@ def sets(small_sets: Sets) -> Sets:
     return small_sets[0].subset(np.arange(300)), small_sets[1].subset(np.arange(200))
 
 
-def train(folder: Path, sets: Sets) -> None:
+def fit_into(folder: Path | str, sets: Sets) -> None:
     fit("linear", *sets, PLAIN, device="cpu", folder=folder, progress=False)
 
 
@@ -80,7 +76,7 @@ def save_twice(folder: Path, sets: Sets) -> None:
 
 
 DOORS: dict[str, Write] = {
-    "train": train, "pretrain": pretrain, "finetune": tune, "save": save_twice,
+    "train": fit_into, "pretrain": pretrain, "finetune": tune, "save": save_twice,
 }  # fmt: skip
 
 
@@ -135,6 +131,7 @@ class TestWhereNothingCanBeWritten:
     @pytest.mark.parametrize(
         ("folder", "says"),
         [
+            ("", "The folder has no name"),
             ("file", "is a file; a folder for the checkpoint is expected"),
             ("file/below", "is a file; a folder"),
             ("pipe", "is a pipe; a folder"),
@@ -153,7 +150,7 @@ class TestWhereNothingCanBeWritten:
         os.mkfifo(tmp_path / "pipe")
         before = sorted(tmp_path.iterdir())
         with pytest.raises(FolderError, match=says):
-            train(tmp_path / folder, sets)
+            fit_into(str(tmp_path / folder) if folder else "", sets)
         assert sorted(tmp_path.iterdir()) == before
 
     def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(
@@ -164,7 +161,7 @@ class TestWhereNothingCanBeWritten:
 
         monkeypatch.setattr(Path, "write_text", full)
         with pytest.raises(FolderError, match=r"run cannot be written into: No space left"):
-            train(tmp_path / "above" / "run", sets)
+            fit_into(tmp_path / "above" / "run", sets)
         monkeypatch.undo()
         assert not list(tmp_path.iterdir())
 
@@ -219,7 +216,7 @@ class TestMark:
         code = """
             import os, signal, sys, torch
             from pathlib import Path
-            from mnist_lab.training.checkpoints import save_tensors
+            from mnist_lab.training.tensor_folders import save_tensors
             def kill(self, content):
                 open(self, "wb").write(b"half")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -328,6 +325,10 @@ class TestSingleFiles:
         self.write(name, Path("/dev/null"))
         assert Path("/dev/null").stat().st_mode == before
         os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(
+            NotAFileError, match=r"There is no folder .*nowhere to write file into$"
+        ):
+            self.write(name, tmp_path / "nowhere" / "file")
         with pytest.raises(NotAFileError, match="is a pipe that nobody reads from"):
             self.write(name, tmp_path / "pipe")
         reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)

@@ -50,13 +50,23 @@ METADATA = {
 
 
 def write_text(folder: Path = NOTEBOOKS) -> list[Path]:
-    """Write each chapter as text beside it and return the text files."""
-    written = []
-    for path in sorted(folder.glob("ch*.ipynb")):
-        text = path.with_suffix(".md")
-        write_atomically(text, jupytext.writes(nbformat.read(path, as_version=4), TEXT_FORMAT))
-        written.append(text)
-    return written
+    """Write each chapter as text beside it and return the text files.
+
+    Raises
+    ------
+    SystemExit
+        If a text is there that says something else, as its edits would be lost; none is written.
+    """
+    texts = {
+        path.with_suffix(".md"): jupytext.writes(nbformat.read(path, as_version=4), TEXT_FORMAT)
+        for path in sorted(folder.glob("ch*.ipynb"))
+    }
+    for path, text in texts.items():
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            sys.exit(f"{path.name} has been edited: fold it in with refresh, or remove it.")
+    for path, text in texts.items():
+        write_atomically(path, text)
+    return list(texts)
 
 
 def refresh(folder: Path = NOTEBOOKS, only: list[str] | None = None) -> list[Path]:

@@ -25,8 +25,9 @@ from mnist_lab.files import write_atomically
 ROOT = Path(__file__).parents[1]
 # From the bottom up: a room, or a file beside the rooms, imports only from itself and those before.
 ROOMS = (
-    *("files", "folders", "extras", "data", "by_hand", "models", "training", "finetuning"),
-    *("handwriting", "lessons", "export", "terminal", "cli", "__main__"),
+    *("reasons", "files", "folders", "extras"),
+    *("data", "by_hand", "models", "training", "finetuning", "handwriting", "lessons"),
+    *("export", "terminal", "cli", "__main__"),
 )
 WRITTEN = "Written by `python -m tools.rooms`: edit the modules, not this file."
 MARKED = re.compile(r"(<!-- rooms:.*?-->\n).*?(<!-- /rooms -->)", re.DOTALL)

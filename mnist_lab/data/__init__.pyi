@@ -11,7 +11,6 @@ from .emnist import EMNIST_CLASSES as EMNIST_CLASSES
 from .emnist import EMNIST_FIRST_LABEL as EMNIST_FIRST_LABEL
 from .emnist import stand_upright as stand_upright
 from .foreign_files import open_foreign as open_foreign
-from .foreign_files import reason_of as reason_of
 from .foreign_files import refuse_damage as refuse_damage
 from .geometry import DIGIT_BOX as DIGIT_BOX
 from .geometry import IMAGE_SIDE as IMAGE_SIDE

@@ -17,8 +17,7 @@ from typing import IO
 
 from mnist_lab.data.digit_set import DataError
 from mnist_lab.files import NotAFileError, open_regular
-
-_LONGEST_REASON = 200  # letters; a decoder may quote half the file
+from mnist_lab.reasons import reason_of
 
 
 def open_foreign(path: str | Path) -> IO[bytes]:
@@ -56,22 +55,6 @@ def refuse_damage(path: str | Path, how: str = "cannot be read") -> Iterator[Non
         raise
     except Exception as error:
         raise DataError(f"{path} {how}: {reason_of(error)}.") from error
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in a few words, without a full stop, what an exception says; never nothing."""
-    if isinstance(error, MemoryError):
-        return "there is not enough memory for it"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, KeyError) or not said.strip():  # a KeyError says no more than the key
-        said = f"{type(error).__name__} {said}"
-    return _shorten(said)
-
-
-def _shorten(text: str) -> str:
-    """Put a text of any length on one line, without a full stop at its end."""
-    line = " ".join(text[: 10 * _LONGEST_REASON].split()).rstrip(". ")
-    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON].rstrip(". ") + " [...]"
 
 
 def _is_folder(path: Path) -> bool:

@@ -12,9 +12,10 @@ from importlib import resources
 from pathlib import Path
 
 from mnist_lab.data.digit_set import DataError, DigitSet, Part, _digit_set
-from mnist_lab.data.foreign_files import open_foreign, reason_of, refuse_damage
+from mnist_lab.data.foreign_files import open_foreign, refuse_damage
 from mnist_lab.data.idx import parse_idx
 from mnist_lab.files import write_atomically
+from mnist_lab.reasons import reason_of
 
 # SHA-256 of the four unpacked IDX files, as published.
 _SHA256 = {

@@ -13,9 +13,9 @@ import numpy as np
 
 from mnist_lab.data.digit_set import DataError, DigitSet, _digit_set
 from mnist_lab.data.emnist import EMNIST_CLASSES, EMNIST_FIRST_LABEL, stand_upright
-from mnist_lab.data.foreign_files import reason_of
 from mnist_lab.data.geometry import fit_like_mnist
 from mnist_lab.extras import needs_extra
+from mnist_lab.reasons import reason_of
 
 
 def load_uci_digits() -> DigitSet:

@@ -25,14 +25,13 @@ from mnist_lab.data.digit_set import (
 from mnist_lab.data.emnist import EMNIST_CLASSES, EMNIST_FIRST_LABEL, stand_upright
 from mnist_lab.data.foreign_files import (
     _is_folder,
-    _shorten,
     open_foreign,
-    reason_of,
     refuse_damage,
 )
 from mnist_lab.data.idx import _read_idx_header, read_idx
 from mnist_lab.data.pictures import count_pages, is_picture, load_pixels
 from mnist_lab.files import write_atomically
+from mnist_lab.reasons import reason_of, shorten
 
 
 def load_npz(path: str | Path) -> DigitSet:
@@ -83,7 +82,7 @@ def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]
     for name in ("images", "labels"):
         if name not in found:
             held = _name_files(sorted(found)) or "nothing"
-            raise DataError(f"{path} has no array {name!r}; it holds {_shorten(held)}.")
+            raise DataError(f"{path} has no array {name!r}; it holds {shorten(held)}.")
     wanted = {name: found[name] for name in ("images", "labels", "class_names") if name in found}
     announced = {name: _check_member(path, archive, entry) for name, entry in wanted.items()}
     if problem := _problem_with_shapes(*announced["images"], *announced["labels"]):

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mnist_lab.data.digit_set import DataError
-from mnist_lab.data.foreign_files import open_foreign, reason_of, refuse_damage
+from mnist_lab.data.foreign_files import open_foreign, refuse_damage
+from mnist_lab.reasons import reason_of
 
 # By Pillow's names. HEIF, as iPhones save it, only where pillow-heif has been registered.
 PICTURE_FORMATS = (

@@ -11,13 +11,10 @@ from torch import nn
 
 from mnist_lab.models.architecture import HEAD, architecture_of, note_head
 from mnist_lab.models.seeding import drawn_from
-from mnist_lab.training.checkpoints import (
-    CheckpointError,
-    ModelCard,
-    arguments_of,
-    load_checkpoint,
-    load_weights,
-)
+from mnist_lab.reasons import shorten
+from mnist_lab.training.cards import ModelCard, arguments_of
+from mnist_lab.training.checkpoints import load_checkpoint, load_weights
+from mnist_lab.training.tensor_folders import CheckpointError
 
 
 def replace_head(model: nn.Module, classes: int, seed: int) -> nn.Module:
@@ -96,4 +93,7 @@ def name_difference(expected: Mapping[str, Any] | None, found: Mapping[str, Any]
     """Say in half a sentence how two networks differ that `describe_body` described."""
     one, other = expected or {}, found or {}
     name = next((k for k in [*one, *other] if one.get(k) != other.get(k)), "model")
-    return f"its {name} was {one.get(name)!r}, that of this model is {other.get(name)!r}"
+    return (
+        f"its {shorten(name)} was {one.get(name)!r:.100}, that of this model is "
+        f"{other.get(name)!r:.100}"
+    )

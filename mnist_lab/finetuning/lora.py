@@ -22,6 +22,7 @@ import copy
 import functools
 import hashlib
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +34,12 @@ from torch.func import functional_call
 
 from mnist_lab.finetuning.heads import describe_body, name_difference
 from mnist_lab.models.architecture import HEAD
-from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.seeding import seeded_generator
-from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_tensors, save_tensors
+from mnist_lab.reasons import reason_of, shorten
+from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.objectives import Classify
 from mnist_lab.training.tensor_files import check_layout, check_numbers
+from mnist_lab.training.tensor_folders import CheckpointError, load_tensors, save_tensors
 
 _LORA = "lora"  # what the files of saved changes are called
 _HEAD = f"{HEAD}."
@@ -388,10 +390,10 @@ def _expect_changes(
         raise CheckpointError(f"The changes in {folder} were trained on another base: {told}.")
     found = hash_base(model)
     if found != record.get("base_sha256"):
+        told = shorten(str(record.get("base_sha256"))[:8])
         raise CheckpointError(
             f"The changes in {folder} were trained on another base: its SHA-256 begins with "
-            f"{str(record.get('base_sha256'))[:8]}, that of this {type(model).__name__} with "
-            f"{found[:8]}."
+            f"{told}, that of this {type(model).__name__} with {found[:8]}."
         )
     own = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(_HEAD)}
     head = {name: tensor for name, tensor in layout.items() if name.startswith(_HEAD)}
@@ -423,11 +425,12 @@ def _expected_changes(
     if not record["scales"]:
         raise ValueError("it names no layer")
     for name, scale in record["scales"].items():
-        if type(scale) not in (int, float) or not -math.inf < scale < math.inf:
-            raise ValueError(f"the scale of {name:.100} is {scale!r:.100}")
+        # Compared with the largest float, as a whole number may have 400 digits.
+        if type(scale) not in (int, float) or not abs(scale) <= sys.float_info.max:
+            raise ValueError(f"the scale of {shorten(name)} is {scale!r:.100}")
         layer = model.get_submodule(name)
         if not isinstance(layer, nn.Linear | nn.Conv2d) or f"{name}.".startswith(_HEAD):
-            raise ValueError(f"{name:.100} is no layer that LoRA adapts")
+            raise ValueError(f"{shorten(name)} is no layer that LoRA adapts")
         weight = layer.weight
         rows, columns = weight.flatten(1).shape
         rank = len(layout[f"{name}.a"])

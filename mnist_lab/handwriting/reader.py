@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from mnist_lab.data.digit_set import DataError, DigitSet, align_classes
 from mnist_lab.handwriting.found import FoundDigit, find_digits, find_digits_in_file
 from mnist_lab.training.batches import Batches, choose_device
-from mnist_lab.training.checkpoints import CheckpointError, ModelCard, load_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.scoring import Score, cast_for, eval_mode, evaluate
+from mnist_lab.training.tensor_folders import CheckpointError
 
 ABSTAINED = -1  # the label of an image of which the reader is not sure enough
 _AT_ONCE = 1_000  # images

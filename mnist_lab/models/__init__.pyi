@@ -1,5 +1,6 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .architecture import HEAD as HEAD
+from .architecture import LARGEST_SIDE as LARGEST_SIDE
 from .architecture import Architecture as Architecture
 from .architecture import architecture_of as architecture_of
 from .architecture import count_parameters as count_parameters
@@ -25,8 +26,6 @@ from .deep import DeepMLP as DeepMLP
 from .deep import draw_weights as draw_weights
 from .deep import gradient_norms as gradient_norms
 from .lstm import LSTM as LSTM
-from .reasons import reason_of as reason_of
-from .reasons import shorten as shorten
 from .registry import MODELS as MODELS
 from .registry import build_model as build_model
 from .registry import load_backbone as load_backbone

@@ -19,6 +19,7 @@ from torch import nn
 _PLACE = "architecture"  # the attribute of a network that holds it
 
 HEAD = "output"  # what every model of the book calls its last layer
+LARGEST_SIDE = 1_024  # pixels of an image that a network is asked to read
 
 
 @dataclass(frozen=True)

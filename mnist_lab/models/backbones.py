@@ -30,6 +30,8 @@ from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.extras import needs_extra
+from mnist_lab.models.architecture import LARGEST_SIDE
+from mnist_lab.reasons import reason_of
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -158,7 +160,7 @@ def make_backbone(
     classes : int
         Outputs of the head.
     input_size : int
-        Side in pixels to which images are stretched: 32 or more. The time grows with its square.
+        Side in pixels to which images are stretched: 32 to 1,024. The time grows with its square.
         The networks were trained at 224.
     dark_ink : bool
         Show dark ink on light paper, as photographs do, instead of MNIST's light on dark.
@@ -168,10 +170,13 @@ def make_backbone(
     Raises
     ------
     ValueError
-        If a size or count is too small.
+        If a size or count is out of range.
     """
-    if input_size < _SMALLEST_SIDE:
-        raise ValueError(f"input_size must be {_SMALLEST_SIDE} pixels or more, found {input_size}.")
+    if not _SMALLEST_SIDE <= input_size <= LARGEST_SIDE:
+        raise ValueError(
+            f"input_size must be from {_SMALLEST_SIDE} to {LARGEST_SIDE:,} pixels, found "
+            f"{input_size}."
+        )
     if classes < 2:
         raise ValueError(f"classes must be 2 or more, found {classes}.")
     if isinstance(normalisation, Mapping):
@@ -248,7 +253,7 @@ def read_pinned_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise BackboneError(f"{path} cannot be read: {error}.") from error
+        raise BackboneError(f"{path} cannot be read: {reason_of(error)}.") from error
     if not digest.startswith(sha256):
         raise BackboneError(
             f"{path} is not the file that was published: its SHA-256 begins with {digest[:8]}, "
@@ -297,7 +302,8 @@ def _load_resnet18() -> dict[str, Tensor]:
             torch.hub.download_url_to_file(url, str(path), sha256, progress=False)
         except (URLError, OSError, RuntimeError) as error:  # RuntimeError: another SHA-256
             raise BackboneError(
-                f"The weights of ResNet-18 could not be downloaded from {host} ({error}); "
+                f"The weights of ResNet-18 could not be downloaded from {host} "
+                f"({reason_of(error)}); "
                 "efficientnet_lite0 needs no network."
             ) from error
         finally:

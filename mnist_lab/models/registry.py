@@ -31,10 +31,10 @@ from mnist_lab.models.backbones import BACKBONES, Backbone, make_backbone
 from mnist_lab.models.basic import MLP, Linear, SmallCNN
 from mnist_lab.models.deep import DeepMLP
 from mnist_lab.models.lstm import LSTM
-from mnist_lab.models.reasons import reason_of, shorten
 from mnist_lab.models.resnet import ResNet
 from mnist_lab.models.seeding import drawn_from
 from mnist_lab.models.vit import VisionTransformer
+from mnist_lab.reasons import reason_of, shorten
 
 _Builder = TypeVar("_Builder", bound=Callable[..., nn.Module])
 

@@ -6,21 +6,34 @@
 
 Weights, the optimizer's moments, the reports and the counts must fit each other and the run that
 would go on. None of that can be seen from a digest: a record that was mended by hand has a right
-one. Each check raises a `ValueError` whose message is half a sentence.
+one. Each check raises a `ValueError` whose message is half a sentence. Below them: what a run
+writes of itself, and how that is read.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.idx import take_images
+from mnist_lab.reasons import reason_of, shorten
+from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.loop import EpochReport, TrainState
 from mnist_lab.training.scoring import Score
 from mnist_lab.training.tensor_files import check_layout, check_numbers
+from mnist_lab.training.tensor_folders import CheckpointError
 
 
 def check_parts(state: TrainState, layout: Mapping[str, Tensor]) -> None:
@@ -150,3 +163,98 @@ def _amount(value: Any) -> float:
     if _number(value) < 0:
         raise ValueError(f"an amount is {value!r:.100}")
     return float(value)
+
+
+def identify_data(*parts: DigitSet) -> list[dict[str, int]]:
+    """Return what tells one data set from another, so that a run is not resumed on other data."""
+    return [
+        {"count": len(part), "crc32": zlib.crc32(part.labels.tobytes(), _images_crc32(part.images))}
+        for part in parts
+    ]
+
+
+def _images_crc32(images: NDArray[np.uint8]) -> int:
+    """Return the CRC-32 of all pixels, read piece by piece: they may be more than memory holds."""
+    found, piece = 0, 1 + (1 << 24) // images[0].size
+    for start in range(0, len(images), piece):
+        found = zlib.crc32(take_images(images, slice(start, start + piece)).data, found)
+    return found
+
+
+def check_same_run(folder: Path, card: ModelCard, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that was started with another card, configuration or data."""
+    # Through JSON and back, as tuples become lists there.
+    ours = json.loads(json.dumps(card.to_json()))
+    theirs = record["card"]
+    learnt = {"step", "epoch", *record["learnt"]}  # what training itself has added
+    for ours_part, theirs_part in (
+        (_without(ours, {"training"}), _without(theirs, {"training"})),
+        (ours["training"]["config"], theirs["training"]["config"]),
+        (
+            _without(ours["training"], {"config", "data", *learnt}),
+            _without(theirs["training"], {"config", "data", *learnt}),
+        ),
+    ):
+        for name in ours_part | theirs_part:
+            if theirs_part.get(name) != ours_part.get(name):
+                raise CheckpointError(
+                    f"The run in {folder} was started with another {shorten(name)}: "
+                    f"{theirs_part.get(name)!r:.200}, now {ours_part.get(name)!r:.200}. Start anew "
+                    f"in another folder."
+                )
+    if ours["training"]["data"] != theirs["training"]["data"]:
+        raise CheckpointError(f"The run in {folder} was started on other data.")
+
+
+def _without(record: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+@contextmanager
+def named_refusals(path: Path) -> Iterator[None]:
+    """Say of whatever a record does not fit by that it is this file's."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path} is no record of this run: {reason_of(error)}.") from error
+
+
+def part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Return the tensors that are named `part/...`, without that part of their names."""
+    prefix = f"{part}/"
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten the optimizer's state into named tensors: `3/exp_avg` for parameter number 3."""
+    return {
+        f"{index}/{name}": torch.as_tensor(value)
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+        if value is not None
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` took out."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/")
+        parameter = parameters[int(index)]
+        if tensor.shape == parameter.shape:
+            # A fused step walks through memory: moments must lie there as the weights do.
+            tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        entries.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def report_as_json(report: EpochReport) -> dict[str, Any]:
+    """Return a report as JSON can hold it, which has no NaN."""
+    entry = asdict(report)
+    for part in ("train", "validation"):
+        entry[part] = {k: None if math.isnan(v) else v for k, v in entry[part].items()}
+    return entry

@@ -10,40 +10,28 @@ run was killed in between and resumed.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.idx import take_images
-from mnist_lab.folders import MARK, FolderError, claim, read_notes
-from mnist_lab.models.reasons import reason_of
+from mnist_lab.folders import MARK, claim, read_notes
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import choose_device
+from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import (
-    MODEL,
-    CheckpointError,
-    ModelCard,
-    adopt_files,
     check_rebuilds,
     load_checkpoint,
-    load_tensors,
     load_weights,
     read_digest,
     save_checkpoint,
-    save_tensors,
 )
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import (
@@ -56,10 +44,22 @@ from mnist_lab.training.loop import (
 )
 from mnist_lab.training.objectives import Classify, Objective
 from mnist_lab.training.processes import ALONE, Ranks
-from mnist_lab.training.resuming import check_moments, check_parts, read_reports, report_from
+from mnist_lab.training.resuming import (
+    check_moments,
+    check_parts,
+    check_same_run,
+    identify_data,
+    load_optimizer,
+    named_refusals,
+    optimizer_tensors,
+    part_of,
+    read_reports,
+    report_as_json,
+    report_from,
+)
+from mnist_lab.training.run_folders import RESUME, check_folder, claimed_by_first, find_run
 from mnist_lab.training.scoring import Score
-
-RESUME = "resume"  # what the files are called that an unfinished run goes on from
+from mnist_lab.training.tensor_folders import CheckpointError, load_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def fit(
     started = time.perf_counter()
     _check_parts(train, validation)
     place = _choose_place(device, ranks)
-    with _claimed_by_first(folder, objective, ranks):
+    with claimed_by_first(folder, objective, ranks):
         if folder is not None:
             check_folder(folder, resume=resume, overwrite=overwrite)
         if isinstance(model, str):
@@ -176,6 +176,8 @@ def fit(
                 **({"origin": origin} if origin else {}),
             },
         )
+        if folder is not None:
+            card.check(objective.kept(model))  # what nobody could load is not worth training
         if resume and folder is not None:
             finished = _look_up(Path(folder), card, model, objective, overwrite)
             if finished is not None:
@@ -252,105 +254,6 @@ def _choose_place(device: str, ranks: Ranks) -> torch.device:
     return ranks.device
 
 
-@contextmanager
-def _claimed_by_first(
-    folder: str | Path | None, objective: Objective, ranks: Ranks
-) -> Iterator[None]:
-    """Let rank 0 alone write into the folder; what would stop its first checkpoint is told now."""
-    if folder is None:
-        yield
-        return
-    with ExitStack() as stack:
-        problem: FolderError | None = None
-        if ranks.first:
-            try:
-                own = stack.enter_context(claim(folder))
-                for name in (MODEL, RESUME, *objective.beside):
-                    adopt_files(own, name)
-                    own.check(f"{name}.json")
-            except FolderError as error:
-                problem = error
-        if any(ranks.add_up(problem is not None)):
-            raise problem or FolderError(f"The first process cannot write into {folder}.")
-        yield
-
-
-def check_folder(folder: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
-    """Refuse to begin where a run or a checkpoint would be lost, or could not be resumed.
-
-    Raises
-    ------
-    FolderError
-    """
-    folder, holds = Path(folder), _find_run(Path(folder))
-    if overwrite or holds == "nothing":
-        return
-    another = "or name another folder"
-    if holds == "unfinished" and not resume:
-        raise FolderError(
-            f"{folder} holds an unfinished run ({_count_epochs(folder)}): go on with resume=True, "
-            f"start anew with overwrite=True, {another}."
-        )
-    if holds == "begun" and not resume:
-        raise FolderError(
-            f"{folder} holds a run that was stopped in its first epoch: start it anew with "
-            f"resume=True, {another}."
-        )
-    if holds == "finished" and not resume:
-        raise FolderError(
-            f"{folder} holds a finished checkpoint: replace it with overwrite=True, {another}."
-        )
-    if holds == "finished" and "run" not in read_notes(folder):
-        raise FolderError(
-            f"{folder} holds a checkpoint and nothing to resume: replace it with overwrite=True, "
-            f"{another}."
-        )
-
-
-def describe_folder(folder: str | Path) -> str:
-    """Say what a run that was stopped has left in its folder, and what resuming it would do."""
-    holds = _find_run(Path(folder))
-    if holds == "nothing":
-        return f"{folder} holds nothing yet."
-    if holds == "begun":
-        return f"{folder} holds a usable checkpoint; resume=True starts anew."
-    if holds == "finished":
-        return f"{folder} holds the checkpoint that was there before."
-    kept = load_tensors(folder, RESUME)[1].get("keeps_old")
-    what = "the checkpoint that was there before" if kept else "a usable checkpoint"
-    return f"{folder} holds {what}; resume=True goes on after the last whole epoch."
-
-
-def _find_run(folder: Path) -> Literal["nothing", "begun", "unfinished", "finished"]:
-    """Return how far the run came that a folder holds; "begun": it cannot be resumed yet."""
-    if (folder / f"{RESUME}.json").exists():
-        return "unfinished"
-    if not (folder / f"{MODEL}.json").exists():
-        return "nothing"
-    return "begun" if "begun" in read_notes(folder) else "finished"
-
-
-def _count_epochs(folder: Path) -> str:
-    done = load_tensors(folder, RESUME)[1].get("epoch")
-    return "1 epoch is done" if done == 1 else f"{done} epochs are done"
-
-
-def identify_data(*parts: DigitSet) -> list[dict[str, int]]:
-    """Return what tells one data set from another, so that a run is not resumed on other data."""
-    return [
-        {"count": len(part), "crc32": zlib.crc32(part.labels.tobytes(), _images_crc32(part.images))}
-        for part in parts
-    ]
-
-
-def _images_crc32(images: NDArray[np.uint8]) -> int:
-    """Return the CRC-32 of all pixels, read piece by piece: they may be more than memory holds."""
-    found, piece = 0, 1 + (1 << 24) // images[0].size
-    for start in range(0, len(images), piece):
-        found = zlib.crc32(take_images(images, slice(start, start + piece)).data, found)
-    return found
-
-
 def _check_same_place(state: TrainState, ranks: Ranks) -> None:
     """Refuse to go on where the processes found different things in the folder."""
     (first,) = ranks.from_first(lambda: [state.step], 1)
@@ -358,35 +261,6 @@ def _check_same_place(state: TrainState, ranks: Ranks) -> None:
         raise CheckpointError(
             "The processes do not find the same run to resume: all must see the same folder."
         )
-
-
-def _check_same_run(folder: Path, card: ModelCard, record: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run that was started with another card, configuration or data."""
-    # Through JSON and back, as tuples become lists there.
-    ours = json.loads(json.dumps(card.to_json()))
-    theirs = record["card"]
-    learnt = {"step", "epoch", *record["learnt"]}  # what training itself has added
-    for ours_part, theirs_part in (
-        (_without(ours, {"training"}), _without(theirs, {"training"})),
-        (ours["training"]["config"], theirs["training"]["config"]),
-        (
-            _without(ours["training"], {"config", "data", *learnt}),
-            _without(theirs["training"], {"config", "data", *learnt}),
-        ),
-    ):
-        for name in ours_part | theirs_part:
-            if theirs_part.get(name) != ours_part.get(name):
-                raise CheckpointError(
-                    f"The run in {folder} was started with another {name}: "
-                    f"{theirs_part.get(name)!r:.200}, now {ours_part.get(name)!r:.200}. Start anew "
-                    f"in another folder."
-                )
-    if ours["training"]["data"] != theirs["training"]["data"]:
-        raise CheckpointError(f"The run in {folder} was started on other data.")
-
-
-def _without(record: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in names}
 
 
 # --- What lies in the folder ---------------------------------------------------------------------
@@ -397,11 +271,11 @@ def _look_up(
 ) -> FitResult | None:
     """Return the result of this very run, if the folder holds it and it is finished."""
     record = read_notes(folder).get("run")
-    if _find_run(folder) != "finished" or record is None:
+    if find_run(folder) != "finished" or record is None:
         return None
     try:
-        with _named_refusals(folder / MARK):
-            _check_same_run(folder, card, record)
+        with named_refusals(folder / MARK):
+            check_same_run(folder, card, record)
             reports = [report_from(entry) for entry in record["reports"]]
             best, seconds = reports[_best_of(reports)], float(record["seconds"])
             if record["weights_sha256"] != read_digest(folder):
@@ -428,7 +302,7 @@ class _Run:
         self.best: EpochReport | None = None
         self.best_weights: dict[str, Tensor] = {}
         # A checkpoint of another run stays until this one is finished, as it may be the better.
-        self.keeps_old = folder is not None and _find_run(folder) in ("unfinished", "finished")
+        self.keeps_old = folder is not None and find_run(folder) in ("unfinished", "finished")
 
     def begin(self) -> None:
         """Note that what is written from now on is not finished."""
@@ -450,7 +324,7 @@ class _Run:
 
     def keep_interrupted(self) -> None:
         """Leave a usable checkpoint even if no epoch was finished, where there is none."""
-        if self.folder is not None and _find_run(self.folder) == "nothing":
+        if self.folder is not None and find_run(self.folder) == "nothing":
             self._save_model(self.state.scored_model)
 
     def _save_model(self, model: nn.Module) -> None:
@@ -477,35 +351,35 @@ class _Run:
 
     def take_up(self) -> None:
         """Take up the state in the folder, if there is one and it is of this very run."""
-        if self.folder is None or _find_run(self.folder) != "unfinished":
+        if self.folder is None or find_run(self.folder) != "unfinished":
             return
         self._take_up(*load_tensors(self.folder, RESUME, self._expect))
 
     def _expect(self, layout: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
         """Refuse the record of another run, or one whose parts are not this run's."""
         assert self.folder is not None
-        with _named_refusals(self.folder / f"{RESUME}.json"):
-            _check_same_run(self.folder, self.card, record)
+        with named_refusals(self.folder / f"{RESUME}.json"):
+            check_same_run(self.folder, self.card, record)
             check_parts(self.state, layout)
 
     def _take_up(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Go on from a record, after all of it has been found to fit."""
         assert self.folder is not None
         state = self.state
-        with _named_refusals(self.folder / f"{RESUME}.json"):
+        with named_refusals(self.folder / f"{RESUME}.json"):
             reports = read_reports(record, state)
             best = _best_of(reports)
             if (type(record["best"]), record["best"]) != (int, best):
                 raise ValueError(f"its best epoch is number {best}, not {record['best']!r:.100}")
             check_moments(tensors, record, state)
         source = str(self.folder)
-        load_weights(state.model, _part_of(tensors, "model"), source)
+        load_weights(state.model, part_of(tensors, "model"), source)
         if state.average is not None:
-            load_weights(state.average, _part_of(tensors, "average"), source)
-        _load_optimizer(state.optimizer, _part_of(tensors, "optimizer"))
+            load_weights(state.average, part_of(tensors, "average"), source)
+        load_optimizer(state.optimizer, part_of(tensors, "optimizer"))
         state.step, state.epoch = record["step"], record["epoch"]
         state.seconds = float(record["seconds"])
-        self.best_weights = _part_of(tensors, "best")
+        self.best_weights = part_of(tensors, "best")
         self.reports, self.best = reports, reports[best]
         self.keeps_old = bool(record.get("keeps_old"))
 
@@ -524,7 +398,7 @@ class _Run:
         parts: dict[str, dict[str, Tensor]] = {
             "model": self.state.model.state_dict(),
             "average": self.state.average.state_dict() if self.state.average else {},
-            "optimizer": _optimizer_tensors(self.state.optimizer),
+            "optimizer": optimizer_tensors(self.state.optimizer),
             "best": self.best_weights,
         }
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
@@ -537,21 +411,10 @@ class _Run:
             "step": self.state.step,
             "epoch": self.state.epoch,
             "seconds": self.state.seconds,
-            "reports": [_report_as_json(report) for report in self.reports],
+            "reports": [report_as_json(report) for report in self.reports],
             "best": self.reports.index(self.best),
             "keeps_old": self.keeps_old,
         }
-
-
-@contextmanager
-def _named_refusals(path: Path) -> Iterator[None]:
-    """Say of whatever a record does not fit by that it is this file's."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise CheckpointError(f"{path} is no record of this run: {reason_of(error)}.") from error
 
 
 def _best_of(reports: list[EpochReport]) -> int:
@@ -569,42 +432,3 @@ def _is_better(new: Score, old: Score) -> bool:
         return True
     judged = not math.isnan(new.accuracy)
     return (judged and new.accuracy, -new.loss) > (judged and old.accuracy, -old.loss)
-
-
-def _part_of(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """Return the tensors that are named `part/...`, without that part of their names."""
-    prefix = f"{part}/"
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten the optimizer's state into named tensors: `3/exp_avg` for parameter number 3."""
-    return {
-        f"{index}/{name}": torch.as_tensor(value)
-        for index, entry in optimizer.state_dict()["state"].items()
-        for name, value in entry.items()
-        if value is not None
-    }
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `_optimizer_tensors` took out."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    entries: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/")
-        parameter = parameters[int(index)]
-        if tensor.shape == parameter.shape:
-            # A fused step walks through memory: moments must lie there as the weights do.
-            tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
-        entries.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": entries, "param_groups": groups})
-
-
-def _report_as_json(report: EpochReport) -> dict[str, Any]:
-    """Return a report as JSON can hold it, which has no NaN."""
-    entry = asdict(report)
-    for part in ("train", "validation"):
-        entry[part] = {k: None if math.isnan(v) else v for k, v in entry[part].items()}
-    return entry

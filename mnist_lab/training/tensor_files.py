@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mnist_lab.models.reasons import reason_of
+from mnist_lab.reasons import reason_of, shorten
 
 _KINDS = {
     "F64": torch.float64,
@@ -59,7 +59,8 @@ def read_layout(path: str | Path) -> dict[str, Tensor]:
                 kind = part.get_dtype()
                 if kind not in _KINDS:
                     raise ValueError(
-                        f"{name:.100} has elements of type {kind}; known are {', '.join(_KINDS)}"
+                        f"{shorten(name)} has elements of type {kind}; known are "
+                        f"{', '.join(_KINDS)}"
                     )
                 layout[name] = torch.empty(part.get_shape(), dtype=_KINDS[kind], device="meta")
     except (SafetensorError, RuntimeError) as error:
@@ -81,7 +82,7 @@ def check_layout(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
     """
     differences = [
         *(f"{name} is missing" for name in sorted(expected.keys() - found.keys())),
-        *(f"{name:.100} is unknown" for name in sorted(found.keys() - expected.keys())),
+        *(f"{shorten(name)} is unknown" for name in sorted(found.keys() - expected.keys())),
     ]
     for name in sorted(expected.keys() & found.keys()):
         ours, theirs = expected[name], found[name]

@@ -18,7 +18,8 @@ from book import recogniser
 from mnist_lab.data.mnist import MNIST, load_mnist
 from mnist_lab.data.splits import split
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard, load_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.recipes import PAGES
 
 

@@ -21,7 +21,7 @@ from mnist_lab.handwriting.reader import Reader
 from mnist_lab.lessons.records import load_record
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.scoring import evaluate
 from tests.pages.test_pages_network import FLOORS, HELPED

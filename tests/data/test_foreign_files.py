@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mnist_lab.data.digit_set import DataError
-from mnist_lab.data.foreign_files import reason_of, refuse_damage
+from mnist_lab.data.foreign_files import refuse_damage
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.mnist import lay_out_for_torchvision
 from mnist_lab.data.own_files import load_idx_folder, load_image_folder, load_npz, load_path
@@ -121,22 +121,6 @@ class TestSpecialFiles:
         check_sentence(str(caught.value), path)
 
 
-class TestReasons:
-    @pytest.mark.parametrize(
-        ("error", "said"),
-        [
-            (ValueError("it ends too early."), "it ends too early"),
-            (ValueError("two\n  lines ..."), "two lines"),
-            (KeyError("F4"), "KeyError 'F4'"),
-            (IndexError(), "IndexError"),
-            (MemoryError(), "there is not enough memory for it"),
-            (OSError(28, "No space left on device", "x"), "No space left on device"),
-            (ValueError("[" * 8_000), "[" * 200 + " [...]"),
-        ],
-    )
-    def test_are_short_and_never_empty(self, error: Exception, said: str) -> None:
-        assert reason_of(error) == said
-
-    def test_ctrl_c_is_no_damage(self) -> None:
-        with pytest.raises(KeyboardInterrupt), refuse_damage("file"):
-            raise KeyboardInterrupt
+def test_ctrl_c_is_no_damage() -> None:
+    with pytest.raises(KeyboardInterrupt), refuse_damage("file"):
+        raise KeyboardInterrupt

@@ -17,12 +17,9 @@ from mnist_lab.finetuning.heads import load_pretrained, replace_head
 from mnist_lab.finetuning.lora import add_lora, lora_parameters
 from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.registry import MODELS, build_model
-from mnist_lab.training.checkpoints import (
-    CheckpointError,
-    ModelCard,
-    load_checkpoint,
-    save_checkpoint,
-)
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
+from mnist_lab.training.tensor_folders import CheckpointError
 from tests.finetuning.comparing import HARSH, changed, learning, state_of, train
 
 HEAD = {"output.weight", "output.bias"}

@@ -28,15 +28,10 @@ from mnist_lab.finetuning.lora import (
     unmerge_lora,
 )
 from mnist_lab.models.registry import MODELS, build_model, load_backbone
-from mnist_lab.training.checkpoints import (
-    CheckpointError,
-    load_checkpoint,
-    load_tensors,
-    save_checkpoint,
-    save_tensors,
-)
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training, train_epoch
+from mnist_lab.training.tensor_folders import CheckpointError, load_tensors, save_tensors
 from tests.finetuning.comparing import changed as moved_in
 from tests.finetuning.comparing import learning, state_of
 

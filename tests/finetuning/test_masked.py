@@ -37,12 +37,13 @@ from mnist_lab.models.vit import VisionTransformer, patchify
 from mnist_lab.training import loop, runs
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint, save_tensors
+from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.draws import Draws
 from mnist_lab.training.loop import EpochReport, start_training, train_step
 from mnist_lab.training.processes import join
 from mnist_lab.training.runs import FitResult, fit
+from mnist_lab.training.tensor_folders import CheckpointError, save_tensors
 
 Sets = tuple[DigitSet, DigitSet]
 

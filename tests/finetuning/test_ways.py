@@ -30,11 +30,12 @@ from mnist_lab.finetuning.ways import FINETUNE, WAYS, finetune, start_way
 from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint
+from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import train_step
 from mnist_lab.training.runs import FitResult
 from mnist_lab.training.scoring import evaluate, logits_of
+from mnist_lab.training.tensor_folders import CheckpointError
 from tests.finetuning.comparing import HARSH, changed, learning, state_of, train
 
 HEAD = {"output.weight", "output.bias"}

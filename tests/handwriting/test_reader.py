@@ -20,8 +20,10 @@ from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import ABSTAINED, Reader, load_reader
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import CheckpointError, ModelCard, save_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import save_checkpoint
 from mnist_lab.training.scoring import evaluate, logits_of
+from mnist_lab.training.tensor_folders import CheckpointError
 
 
 class BrightestColumn(nn.Module):

@@ -29,7 +29,8 @@ from mnist_lab.lessons.widgets import DigitPad
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import STATIC, LinkError, link_notebook, link_page
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard, save_checkpoint
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import save_checkpoint
 from tests.drawn_digits import DIGITS
 
 
@@ -210,9 +211,11 @@ class TestDigitPad:
     def test_it_asks_the_model_as_it_is_now_and_leaves_its_mode(self) -> None:
         model = build_model("small_cnn", seed=0, width=2).train()
         model.norm1.eval()  # type: ignore[union-attr, operator]
-        pad = DigitPad(model)
+        state = copy.deepcopy(model.state_dict())
+        pad = DigitPad(model, layers=True)
         pad.strokes = DIGITS[5]
         before = list(pad.probabilities)
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
         assert model.training
         assert not model.norm1.training
         model.get_parameter("output.bias").data[7] += 50  # it has learnt
@@ -557,11 +560,11 @@ class TestExamples:
 
     def test_arrays_beside_the_examples_are_not_lost(self, tmp_path: Path) -> None:
         path, pad = tmp_path / "mine.npz", self.kept(7)
-        arrays = {"images": pad.examples.images, "labels": pad.examples.labels}
-        np.savez(path, **arrays, writers=np.array([3]))
+        images, labels = pad.examples.images, pad.examples.labels
+        np.savez(path, images=images, labels=labels, writers=np.array([3]))
         with pytest.raises(FileExistsError, match=r"more than examples \(\['writers'\]\)"):
             pad.save_examples(path)
-        np.savez(path, **arrays)
+        np.savez(path, images=images, labels=labels)
         pad.save_examples(path)
         (tmp_path / "link.npz").symlink_to(path)
         pad.save_examples(tmp_path / "link.npz")

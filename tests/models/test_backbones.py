@@ -28,16 +28,13 @@ from mnist_lab.models.backbones import (
 )
 from mnist_lab.models.registry import MODELS, build_model, load_backbone
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import (
-    CheckpointError,
-    ModelCard,
-    load_checkpoint,
-    save_checkpoint,
-)
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training, train_epoch
 from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
+from mnist_lab.training.tensor_folders import CheckpointError
 
 Sets = tuple[DigitSet, DigitSet]
 
@@ -308,7 +305,8 @@ class TestCheckpoints:
     ("arguments", "says"),
     [
         ({"name": "resnet50"}, "No backbone 'resnet50'; there are efficientnet_lite0, resnet18"),
-        ({"name": "resnet18", "input_size": 16}, "32 pixels or more, found 16"),
+        ({"name": "resnet18", "input_size": 16}, "from 32 to 1,024 pixels, found 16"),
+        ({"name": "resnet18", "input_size": 1_025}, "from 32 to 1,024 pixels, found 1025"),
         ({"name": "resnet18", "classes": 1}, "2 or more, found 1"),
     ],
 )

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
 from mnist_lab.handwriting.strokes import draw_strokes
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 from tests.drawn_digits import Stroke, drawings
 from tests.pages.pads import FRAMES
 from tests.pages.workbench import call, network, read_there, workbench

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,11 +10,11 @@ import torch
 from playwright.sync_api import Browser, Page
 
 from mnist_lab.export import web_bytes
-from mnist_lab.training.checkpoints import ModelCard
-from tests.browsing import both_doors, opened
+from mnist_lab.training.cards import ModelCard
+from tests.browsing import PHONE, both_doors, opened
 from tests.drawn_digits import DIGITS
 from tests.pages.pads import HOME, PAD, draw_with_mouse, keep, lesson, put_strokes, reading
-from tests.pages.web_files import bad_files
+from tests.pages.web_files import altered, bad_files
 from tests.pages.workbench import network
 
 pytestmark = pytest.mark.site
@@ -89,6 +90,16 @@ def test_a_lesson_belongs_to_the_network_that_was_taught(browser: Browser, addre
         details.get_by_role("button", name="Start over").click()
         assert reading(page) == "3"
         assert names_shown(page) == list("0123456789")
+
+
+def test_a_long_word_of_a_file_stays_on_the_screen_of_a_phone(
+    browser: Browser, address: str
+) -> None:
+    with opened(browser, address, "served", HOME, viewport=PHONE) as (page, _):
+        said = drop(page, "long.safetensors", altered(card={"model": "W" * 5_000}))
+        assert re.search("architecture W{40}…", said)
+        widths = page.locator(PAD).evaluate("e => [e.scrollWidth, e.clientWidth]")
+        assert widths[0] <= widths[1]
 
 
 def test_names_from_a_file_are_text_and_never_markup(browser: Browser, address: str) -> None:

@@ -333,7 +333,8 @@ PAUSE = "() => new Promise((done) => setTimeout(done, 200))"  # longer than a vi
 def test_what_python_sets_is_shown_as_it_is_and_not_sent_back(browser: Browser, views: int) -> None:
     with workbench(browser) as page:
         page.evaluate(VIEWS, views)
-        for strokes in (SEVEN, DIGITS[2], [[]], [[[0.5, 0.5]]], [], SEVEN):
+        drawn: tuple[Any, ...] = (SEVEN, DIGITS[2], [[]], [[[0.5, 0.5]]], [], SEVEN)
+        for strokes in drawn:
             page.evaluate("(strokes) => tried.put('strokes', strokes)", strokes)
             page.evaluate(PAUSE)
             assert page.evaluate("tried.sent") == []

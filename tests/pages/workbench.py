@@ -16,7 +16,7 @@ from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
 from mnist_lab.lessons.widgets.linking import link_notebook, link_page
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 
 
 def network(

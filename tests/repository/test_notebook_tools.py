@@ -81,6 +81,15 @@ class TestText:
 
 
 class TestRefresh:
+    def test_that_was_edited_is_not_written_over(self, tmp_path: Path) -> None:
+        write(tmp_path, chapter())
+        (text,) = write_text(tmp_path)
+        assert write_text(tmp_path) == [text]  # nothing is lost
+        text.write_text("edited")
+        with pytest.raises(SystemExit, match=r"\.md has been edited: fold it in with refresh"):
+            write_text(tmp_path)
+        assert text.read_text() == "edited"
+
     def test_folds_the_edited_text_in_and_takes_it_away(self, refreshed: dict[str, Any]) -> None:
         sources = [cell.source for cell in refreshed["notebook"].cells]
         assert sources[:2] == ["# Try it\n\nMore $x^3$.", "x = 6 * 8\nx"]

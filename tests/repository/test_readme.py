@@ -52,6 +52,14 @@ def test_every_make_target_that_is_named_exists() -> None:
     assert {"book", "test", "lab", "refresh", "bench", "lint", "student", "clean"} <= targets
 
 
+def test_make_clean_leaves_what_somebody_made() -> None:
+    """What was trained, and chapters that are being edited as text, nobody can make again."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipe = re.search(r"^clean:.*\n((?:\t.*\n?)+)", makefile, re.MULTILINE)
+    assert recipe
+    assert not {"runs", ".venv", "notebooks/*.md", "notebooks"} & set(recipe[1].split())
+
+
 def test_the_version_is_one() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.models.registry import build_model
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 
 Weights = dict[str, Tensor]
 Card = dict[str, Any]
@@ -80,7 +80,8 @@ def normalise(mean: Any, deviation: Any) -> Callable[[Weights, Card], object]:
 
 
 def double_out_of_range(weights: Weights, _: Card) -> None:
-    weights["output.weight"] = weights["output.weight"].double().fill_(1e300)
+    """Put in what float32 cannot hold; a ReLU would take it away."""
+    weights["norm3.bias"] = weights["norm3.bias"].double().fill_(-1e300)
 
 
 # Weights that a network cannot compute with.
@@ -89,6 +90,9 @@ SPOILT: dict[str, Callable[[Weights, Card], object]] = {
     "one infinity": spoil_one("output.bias", float("inf")),
     "a NaN mean": spoil_one("norm2.running_mean", float("nan")),
     "a negative variance": spoil_one("norm1.running_var", -0.5),
+    # These two do not show in the answers: batch norm adds a little, and a ReLU takes all away.
+    "a variance slightly below 0": spoil_one("norm1.running_var", -1e-6),
+    "an infinity behind a ReLU": spoil_one("norm3.bias", float("-inf")),
     "huge": fill("output.weight", 3e38),
     "huge and negative": fill("conv1.weight", -3e38),
     "diverged": enlarge,

@@ -27,7 +27,7 @@ import numpy as np
 from mnist_lab import cli
 from mnist_lab.data import mnist
 from mnist_lab.training import loop, scoring  # noqa: F401
-from mnist_lab.training.runs import RESUME
+from mnist_lab.training.run_folders import RESUME
 
 TRAIN = ["train", "--preset=standard", "--model=mlp", "--epochs=4"]
 COMMANDS = {

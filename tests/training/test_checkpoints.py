@@ -22,18 +22,16 @@ from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.models.registry import MODELS, build_model
-from mnist_lab.training import checkpoints
 from mnist_lab.training.augmentation import Augmentation
-from mnist_lab.training.checkpoints import (
+from mnist_lab.training.cards import ModelCard
+from mnist_lab.training.checkpoints import load_checkpoint, load_weights, save_checkpoint
+from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.tensor_folders import (
+    FORMAT_VERSION,
     CheckpointError,
-    ModelCard,
-    load_checkpoint,
     load_tensors,
-    load_weights,
-    save_checkpoint,
     save_tensors,
 )
-from mnist_lab.training.config import TrainConfig
 
 CARD = ModelCard(
     model="small_cnn",
@@ -92,6 +90,17 @@ class TestRoundTrip:
         assert not model.training
         assert model.state_dict()["norm1.num_batches_tracked"].dtype == torch.int64
 
+    @pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+    def test_of_what_cannot_read_is_refused_and_the_old_one_stays(
+        self, value: float, tmp_path: Path
+    ) -> None:
+        saved = save_small(tmp_path)
+        spoilt = build_model("linear", seed=0)
+        torch.nn.init.constant_(spoilt.get_parameter("output.weight"), value)
+        with pytest.raises(CheckpointError, match=r"^Nobody could read with it: .*\.$"):
+            save_checkpoint(tmp_path, spoilt)
+        assert same(load_checkpoint(tmp_path)[0].state_dict(), saved)
+
     def test_odd_tensors_come_back_as_they_were(self, tmp_path: Path) -> None:
         tensors = {
             "special": torch.tensor([math.nan, math.inf, -0.0, 1e-45]),
@@ -117,7 +126,7 @@ class TestRoundTrip:
         assert names[0].endswith(".safetensors")
         assert names[1] == "model.json"
         record = json.loads((tmp_path / "model.json").read_text())
-        assert record["format_version"] == checkpoints.FORMAT_VERSION
+        assert record["format_version"] == FORMAT_VERSION
         # What evaluate, predict and the page read from it.
         assert record["card"]["normalisation"] == {"mean": 0.25, "deviation": 0.5}
         assert record["card"]["input_size"] == [28, 28]

@@ -44,7 +44,8 @@ from mnist_lab.training.draws import Draws
 from mnist_lab.training.loop import start_training, train_epoch, train_step
 from mnist_lab.training.processes import ALONE, LostProcessError, Ranks, join
 from mnist_lab.training.recipes import PRESETS
-from mnist_lab.training.runs import RESUME, FitResult, fit
+from mnist_lab.training.run_folders import RESUME
+from mnist_lab.training.runs import FitResult, fit
 
 # 302 digits in batches of 43: every batch is cut unevenly, and of the last, with one digit, the
 # second process gets nothing.

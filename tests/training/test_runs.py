@@ -26,7 +26,7 @@ from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop, objectives, preparation, runs
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches
-from mnist_lab.training.checkpoints import CheckpointError, load_checkpoint
+from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import (
     TrainState,
@@ -37,6 +37,7 @@ from mnist_lab.training.loop import (
 from mnist_lab.training.runs import FitResult, fit
 from mnist_lab.training.scoring import Score, evaluate, logits_of
 from mnist_lab.training.selection import find_hardest
+from mnist_lab.training.tensor_folders import CheckpointError
 from tests.training.small_runs import (
     EVERYTHING,
     PLAIN,
@@ -635,6 +636,24 @@ class TestOwnNetwork:
     def test_arguments_are_for_a_name(self, sets: Sets) -> None:
         with pytest.raises(ValueError, match=r"^arguments build a model by its name"):
             fit(make_tiny(), *sets, PLAIN, arguments={"width": 3})
+
+    @pytest.mark.parametrize("classes", [9, 11])
+    def test_that_could_not_be_loaded_again_is_refused_before_the_first_step(
+        self, classes: int, sets: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Columns(nn.Module):  # it has no `output`, so only an answer tells how many classes
+            def __init__(self) -> None:
+                super().__init__()
+                self.last = nn.Linear(784, classes)
+
+            def forward(self, images: Tensor) -> Tensor:
+                return self.last(images.flatten(1))
+
+        monkeypatch.setitem(registry.MODELS, "columns", Columns)
+        before_step(monkeypatch, 1, Killed())
+        with pytest.raises(ValueError, match=r"logits \(2, 10\), one for each"):
+            run(sets, PLAIN, "columns", folder=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
     def test_a_head_too_small_for_the_classes_is_a_sentence(self, sets: Sets) -> None:
         with pytest.raises(ValueError, match=r"have 10 classes, and the model's head only 3"):

@@ -38,7 +38,7 @@ from mnist_lab.handwriting.reader import Reader, load_reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
 from mnist_lab.lessons.widgets.linking import link_notebook
-from mnist_lab.training.checkpoints import ModelCard
+from mnist_lab.training.cards import ModelCard
 
 with needs_extra("chapters"):
     import anywidget
@@ -390,7 +390,7 @@ def _check_nothing_is_lost(path: Path, examples: DigitSet) -> None:
     otherwise = "choose another name, or say overwrite=True"
     try:
         there = load_npz(path)
-        with np.load(path) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             others = set(archive.files) - {"images", "labels", "class_names"}
     except Exception as error:  # whatever a foreign file makes NumPy raise
         raise FileExistsError(

@@ -36,7 +36,7 @@ import numpy as np
 SECONDS = 10.0  # for an answer on all its cases; the slowest solution takes a fiftieth of one
 _AGAIN = 0.0037  # seconds until the next stop, for an answer that caught this one
 _MOST_PRINTED = 2_000  # characters that an answer may print on a case; the rest is dropped
-_MOST_ENTRIES = 1_000_000  # of what an answer returns, in lists within lists or in an array
+_MOST_ENTRIES = 100_000  # of what an answer returns, in lists within lists or in an array
 _DEEPEST = 20  # lists within lists
 _DEEPEST_CALLS = 20_000  # an answer may not ask for more: calls without end fill memory in seconds
 # Modules whose names an answer may have bound anew: those that verdicts are made with.
@@ -85,11 +85,17 @@ def run(function: Callable[..., Any], *arguments: Any) -> Outcome:
     except (TookTooLong, KeyboardInterrupt):
         raise
     except BaseException as error:  # SystemExit too: whatever goes wrong is reported, not raised
-        kind = type(error)
-        try:
-            return Outcome(None, kind, _call(error.__str__)[:1_000])
-        except Exception:
-            return Outcome(None, kind)
+        return Outcome(None, type(error), _text_of(error))
+
+
+def _text_of(error: BaseException) -> str:
+    """Return the beginning of what an exception says; nothing if it cannot say it."""
+    try:
+        return str(_call(error.__str__))[:1_000]
+    except (TookTooLong, KeyboardInterrupt):
+        raise
+    except BaseException:
+        return ""
 
 
 def _call(function: Callable[[], Any]) -> Any:

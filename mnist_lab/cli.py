@@ -428,7 +428,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
     from mnist_lab.training.checkpoints import load_checkpoint, read_digest
 
     folder = arguments.out or _beside(arguments.folder, "finetuned")
-    if folder.resolve() == arguments.folder.resolve():
+    if os.path.realpath(folder) == os.path.realpath(arguments.folder):
         raise ValueError(f"--out {folder} would overwrite the checkpoint that is fine-tuned.")
     model, card = load_checkpoint(arguments.folder)
     _check_beforehand(arguments, folder)
@@ -500,7 +500,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
 def _beside(folder: Path, ending: str) -> Path:
     """Return the folder `NAME-ending` beside the folder NAME."""
     if folder.name in ("", ".."):  # "." and the like have another name
-        folder = folder.resolve()
+        folder = Path(os.path.realpath(folder))  # which raises nothing at a link to itself
     return folder.with_name(f"{folder.name}-{ending}")
 
 

@@ -38,6 +38,8 @@ WEB_MODELS = ("linear", "mlp", "small_cnn")
 WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
 _LARGEST_EXPORT = 1 << 30  # bytes that are looked through
 WEB_FORMAT = "mnist-lab web 1"
+ONNX_FORMAT = "mnist-lab onnx 1"
+_ONNX_START = b"\x08"  # the first field of the protocol buffer: the version of ONNX
 
 
 class ExportError(ValueError):
@@ -80,7 +82,7 @@ def export_onnx(model: nn.Module, card: ModelCard, path: str | Path) -> None:
     assert program is not None
     proto: Any = program.model_proto
     entry = proto.metadata_props.add()
-    entry.key, entry.value = "card", _card_text(card)
+    entry.key, entry.value = "card", _card_text(card, format=ONNX_FORMAT)
     write_atomically(path, proto.SerializeToString())
 
 
@@ -182,9 +184,12 @@ def check_free(path: str | Path) -> None:
     if not path.is_file() or path.stat().st_size == 0:
         return
     with open_regular(path) as file:
-        # Both kinds carry a card.
-        if b"class_names" not in file.read(_LARGEST_EXPORT):
-            raise ExportError(
-                f"{path} is there already and is no export of mnist-lab: name another file, or "
-                f"replace it with --overwrite."
-            )
+        content = file.read(_LARGEST_EXPORT)
+    # A text may speak of the formats, and a checkpoint or an .npz have a card or names too.
+    is_web = content[8:9] == b"{" and WEB_FORMAT.encode() in content
+    is_onnx = content[:1] == _ONNX_START and ONNX_FORMAT.encode() in content
+    if not (is_web or is_onnx):
+        raise ExportError(
+            f"{path} is there already and is no export of mnist-lab: name another file, or replace "
+            f"it with --overwrite."
+        )

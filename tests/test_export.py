@@ -17,8 +17,10 @@ from safetensors import safe_open
 
 from mnist_lab import export
 from mnist_lab.cli import main
+from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.normalisation import Normalisation
-from mnist_lab.export import ExportError, export_onnx, export_web, web_bytes
+from mnist_lab.data.own_files import save_npz
+from mnist_lab.export import ExportError, check_free, export_onnx, export_web, web_bytes
 from mnist_lab.models.registry import MODELS, build_model
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import save_checkpoint
@@ -313,3 +315,47 @@ def test_what_the_exporter_says_of_a_failure_does_not_precede_the_sentence(tmp_p
     assert ended.stdout.count("\n") == 1
     assert len(ended.stdout) < 400
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    model = build_model("linear", seed=0)
+    card = ModelCard.of(model)
+    save_checkpoint(folder / "run", model)
+    digits = DigitSet(np.ones((1, 28, 28), np.uint8), np.zeros(1, np.int64))
+    save_npz(folder / "mine.npz", digits)
+    export_web(model, card, folder / "a.safetensors")
+    (folder / "notes.md").write_text("The file says mnist-lab web 1, or mnist-lab onnx 1.")
+    (folder / "empty").touch()
+    (folder / "code.py").write_bytes(Path(export.__file__).read_bytes())
+    found = {path.name: path for path in folder.iterdir() if path.is_file()}
+    weights = next((folder / "run").glob("model-*"))
+    return found | {"weights": weights, "model.json": folder / "run" / "model.json"}
+
+
+class TestCheckFree:
+    """An export is replaced by an export; whatever else lies there is somebody's."""
+
+    @pytest.mark.parametrize("name", ["mine.npz", "notes.md", "code.py", "weights", "model.json"])
+    @pytest.mark.parametrize("kind", ["web", "onnx"])
+    def test_what_is_no_export_stays(
+        self, kind: str, name: str, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = files[name].read_bytes()
+        run = files["model.json"].parent
+        assert main(["export", str(run), f"--format={kind}", f"--out={files[name]}"]) == 2
+        assert f"{files[name]} is there already and is no export" in capsys.readouterr().err
+        assert files[name].read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["a.safetensors", "empty"])
+    def test_an_export_and_an_empty_file_are_replaced(
+        self, name: str, files: dict[str, Path]
+    ) -> None:
+        check_free(files[name])
+
+    @pytest.mark.slow
+    def test_so_is_onnx(self, tmp_path: Path) -> None:
+        model = build_model("linear", seed=0)
+        export_onnx(model, ModelCard.of(model), tmp_path / "x.onnx")
+        check_free(tmp_path / "x.onnx")

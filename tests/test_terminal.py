@@ -135,6 +135,7 @@ class TestBeforeTheWork:
             (["finetune", "done", "--data=mnist", "--out="], "argument --out: an empty name"),
             (["finetune", "done", "--data=mnist", "--out=done"], "would overwrite the checkpoint"),
             (["finetune", "done", "--data=mnist", "--out=file"], "is a file; a folder"),
+            (["finetune", "loop", "--data=mnist"], "loop/model.json cannot be read"),
             (["finetune", "", "--data=mnist"], "argument DIR: an empty name"),
             (["finetune", "done", "--data=mnist", "--steps=0"], "--steps: '0' is no whole number"),
             (["evaluate", "done", "--data="], "argument --data: an empty name"),
@@ -163,6 +164,7 @@ class TestBeforeTheWork:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(mnist_files, "load_mnist", work)
         (tmp_path / "done").symlink_to(network)
+        (tmp_path / "loop").symlink_to("loop")
         (tmp_path / "file").write_text("mine")
         before = sorted(tmp_path.rglob("*"))
         status, out, err = run(capsys, *options)

@@ -43,8 +43,10 @@ EMPTY = "# Your answer"
 PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look for
 # `jupyter`, and by Colab, which shows a form's title and a button "Show code" in place of its code.
-# The output goes with the code, as on the page: it often is the answer.
+# The output goes with the code, as on the page: it often is the answer. So is the first line, which
+# Jupyter shows of what it folds: in a solution it is a title, which Colab shows as one.
 FOLDED = "hide-cell"  # the tag by which a page folds a cell
+TITLE = "# @title Solution"
 FOLD = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}
 # A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -121,6 +123,8 @@ def fold(cell: NotebookNode) -> None:
     tags = cell.metadata.get("tags", [])
     if SOLUTION in tags:
         cell.metadata["mystnb"] = PROMPTS
+        if cell.cell_type == "code" and not cell.source.startswith(TITLE):
+            cell.source = f"{TITLE}\n{cell.source}"
     if FOLDED in tags:
         cell.metadata.update(copy.deepcopy(FOLD))
 

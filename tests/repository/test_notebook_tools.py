@@ -93,7 +93,8 @@ class TestRefresh:
     def test_folds_the_edited_text_in_and_takes_it_away(self, refreshed: dict[str, Any]) -> None:
         sources = [cell.source for cell in refreshed["notebook"].cells]
         assert sources[:2] == ["# Try it\n\nMore $x^3$.", "x = 6 * 8\nx"]
-        assert sources[2:] == [cell.source for cell in chapter().cells[2:]]
+        assert sources[2:3] == ["# @title Solution\nprint('solved')"]
+        assert sources[3:] == [cell.source for cell in chapter().cells[3:]]
         assert not refreshed["text"].exists()
         assert refreshed["returned"] == [refreshed["path"]]
 
@@ -194,6 +195,12 @@ class TestFolding:
             assert bool(jupyter.get("outputs_hidden")) == folded, cell.source
             assert (cell.metadata.get("cellView") == "form") == folded, cell.source
             assert folded or SOLUTION not in tags, cell.source
+
+    def test_shows_no_line_of_a_solution(self, path: Path) -> None:
+        """Jupyter shows the first line of what it folds, Colab the title of a form."""
+        for cell in read(path).cells:
+            if SOLUTION in cell.metadata.get("tags", []):
+                assert cell.source.splitlines()[0] == "# @title Solution"
 
     def test_asks_for_a_gpu_where_networks_are_trained(self, path: Path) -> None:
         metadata = read(path).metadata

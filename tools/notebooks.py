@@ -41,10 +41,10 @@ SOLUTION = "solution"  # the tag of a cell that students do not see
 CHECK = "check"  # the function of mnist_lab.lessons.exercises that judges an answer
 EMPTY = "# Your answer"
 PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-# What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look for
-# `jupyter`, and by Colab, which shows a form's title and a button "Show code" in place of its code.
-# The output goes with the code, as on the page: it often is the answer. So is the first line, which
-# Jupyter shows of what it folds: in a solution it is a title, which Colab shows as one.
+# What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look
+# for `jupyter`, and by Colab, which shows of a form its title and a button "Show code". The output
+# goes with the code, as on the page: it often is the answer. So may be the first line, which Jupyter
+# shows of what it folds: in a solution that is a title, and Colab's form has it too.
 FOLDED = "hide-cell"  # the tag by which a page folds a cell
 TITLE = "# @title Solution"
 FOLD = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}

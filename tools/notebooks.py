@@ -43,8 +43,8 @@ EMPTY = "# Your answer"
 PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look
 # for `jupyter`, and by Colab, which shows of a form its title and a button "Show code". The output
-# goes with the code, as on the page: it often is the answer. So may be the first line, which Jupyter
-# shows of what it folds: in a solution that is a title, and Colab's form has it too.
+# goes with the code, as on the page: it often is the answer. So may be the first line, which
+# Jupyter shows of what it folds: in a solution that is a title, and Colab's form has it too.
 FOLDED = "hide-cell"  # the tag by which a page folds a cell
 TITLE = "# @title Solution"
 FOLD = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}

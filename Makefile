@@ -27,10 +27,10 @@ help: ## show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' \
 		| column -t -s '|' 2>/dev/null || grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml constraints.txt mnist_lab/__init__.py
+$(INSTALLED): pyproject.toml constraints.txt tools/install.py mnist_lab/__init__.py
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'mnist-lab needs Python 3.11 or newer; name one with PYTHON=...')"
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	$(PY) -m tools.install
 	@touch $@
 
 book: $(BUILT) ## build the site into _build/html

@@ -9,8 +9,15 @@ A dozen names carry most chapters; each is imported when it is first asked for. 
 rooms: `mnist_lab.data`, `by_hand`, `models`, `training`, `finetuning`, `handwriting`, `lessons`.
 """
 
+import os
+
 import lazy_loader
 
 __version__ = "0.1.0"
+
+# How torch's threads wait for each other. If they spin, each steals the time that the other waits
+# for as soon as something else runs on a core, and a second of training takes minutes. OpenMP reads
+# it when torch is loaded: so here, before any room of this package can load it, and only here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -606,12 +606,16 @@ def _describe_run(arguments: argparse.Namespace, result: FitResult, name: str) -
         "seed": arguments.seed,
     }
     _say(
-        f"{name}: {record['parameters']:,} parameters, {record['epochs']} epochs in "
+        f"{name}: {record['parameters']:,} parameters, {_count(record['epochs'], 'epoch')} in "
         f"{result.seconds:.0f} s on {device.type}, best epoch {result.best.epoch}"
     )
     if score.count:
-        _say(f"validation accuracy {score.accuracy:.2%} ({score.count:,} digits)")
+        _say(f"validation accuracy {score.accuracy:.2%} ({_count(score.count, 'digit')})")
     return record
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _device_of(result: FitResult) -> torch.device:

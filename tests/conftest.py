@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,11 @@ from mnist_lab.data.mnist import MNIST, load_mnist
 from mnist_lab.data.splits import split
 from mnist_lab.handwriting.simulated_hands import draw_hand, draw_on_sheet
 from tests.browsing import SITE, cannot_test, launched, served
-from tools.check_chapters import ONE_THREAD
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 pytest.register_assert_rewrite("tests.by_hand.comparing")  # so that it says what differs
-os.environ.update(ONE_THREAD | os.environ)  # for the kernels of the chapters, which nbval starts
 NEEDS_THE_SITE = {"site", "browser", "address"}  # the fixtures below
 
 

@@ -22,6 +22,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+import tqdm.notebook
 from PIL import Image
 from torch import Tensor
 
@@ -39,7 +40,7 @@ from mnist_lab.handwriting.simulated_hands import change_drawing, draw_hand, dra
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.models.registry import build_model, load_backbone
 from mnist_lab.training import batches as served
-from mnist_lab.training import loop
+from mnist_lab.training import loop, runs
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
@@ -294,8 +295,25 @@ class TestTrain:
         assert record["loss"] > 0
         assert record["seconds"] > 0
         assert "validation accuracy" in out
-        assert "it/s" in err or "s/it" in err  # the progress bar
+        assert err == ""  # a log is no place for a bar
+        assert "1 epoch in" in out
+
+    def test_shows_a_bar_at_a_terminal(
+        self,
+        small_mnist: MNIST,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        _, out, err = self.train(capsys, "--model", "linear", "--out", tmp_path / "run")
+        assert "it/s" in err or "s/it" in err
         assert "%|" not in out
+
+    def test_shows_a_bar_in_a_notebook(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert not runs._is_watched()
+        monkeypatch.setattr(runs, "tqdm", tqdm.notebook.tqdm)
+        assert runs._is_watched()
 
     def test_the_checkpoint_scores_what_was_reported(
         self, small_mnist: MNIST, tmp_path: Path, capsys: pytest.CaptureFixture[str]

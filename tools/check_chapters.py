@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # A chapter a core: with a thread each no two fight over one. NumPy's threads wait actively, so that
 # the many small products of chapters 2 to 4 take minutes with two threads and seconds with one.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# torch's need not, where somebody wants more; but a chapter that loads torch first is told here.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 CELL_TIMEOUT = 600  # seconds; pyproject.toml tells nbval the same
 
 

@@ -21,6 +21,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -39,7 +40,14 @@ TEXT_FORMAT = "md:myst"
 SOLUTION = "solution"  # the tag of a cell that students do not see
 CHECK = "check"  # the function of mnist_lab.lessons.exercises that judges an answer
 EMPTY = "# Your answer"
-FOLDED = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+# What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look
+# for `jupyter`, and by Colab, which shows of a form its title and a button "Show code". The output
+# goes with the code, as on the page: it often is the answer. So may be the first line, which
+# Jupyter shows of what it folds: in a solution that is a title, and Colab's form has it too.
+FOLDED = "hide-cell"  # the tag by which a page folds a cell
+TITLE = "# @title Solution"
+FOLD = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}
 # A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 # What every chapter says about its kernel: no version and no name of one machine.
@@ -47,6 +55,9 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+# The chapters that train networks for longer than it takes to draw one ask Colab for a GPU.
+TRAINING_CHAPTERS = range(5, 14)
+GPU = {"accelerator": "GPU", "colab": {"gpuType": "T4", "provenance": []}}
 
 
 def write_text(folder: Path = NOTEBOOKS) -> list[Path]:
@@ -101,8 +112,25 @@ def _fold_in(path: Path, text: Path) -> NotebookNode:
     return new
 
 
+def metadata_of(name: str) -> dict[str, Any]:
+    """Return what the chapter of this name, such as "ch05_train_a_cnn", says about itself."""
+    number = int(name[2:4])
+    return copy.deepcopy(METADATA | (GPU if number in TRAINING_CHAPTERS else {}))
+
+
+def fold(cell: NotebookNode) -> None:
+    """Have a cell that a page folds be folded in JupyterLab and in Colab too."""
+    tags = cell.metadata.get("tags", [])
+    if SOLUTION in tags:
+        cell.metadata["mystnb"] = PROMPTS
+        if cell.cell_type == "code" and not cell.source.startswith(TITLE):
+            cell.source = f"{TITLE}\n{cell.source}"
+    if FOLDED in tags:
+        cell.metadata.update(copy.deepcopy(FOLD))
+
+
 def _execute(notebook: NotebookNode, name: str) -> None:
-    notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
+    notebook.metadata = nbformat.from_dict(metadata_of(name))
     with tempfile.TemporaryDirectory() as empty:
         client = NotebookClient(
             notebook,
@@ -117,11 +145,10 @@ def _execute(notebook: NotebookNode, name: str) -> None:
             client.execute(env=ONE_THREAD | os.environ)
         except (CellControlSignal, DeadKernelError) as error:
             sys.exit(f"{name}: {error}")
-    notebook.metadata = nbformat.from_dict(copy.deepcopy(METADATA))
+    notebook.metadata = nbformat.from_dict(metadata_of(name))
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the timings of an editor that ran it before
-        if SOLUTION in cell.metadata.get("tags", []):
-            cell.metadata["mystnb"] = FOLDED
+        fold(cell)
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET_VIEW, None)
             if output.get("name") == "stderr":

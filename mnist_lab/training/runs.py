@@ -11,6 +11,7 @@ run was killed in between and resumed.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -132,7 +133,7 @@ def fit(
     overwrite : bool
         Replace what the folder holds; a checkpoint only when this run is finished.
     progress : bool
-        Show a bar (on standard error, or as a widget in a notebook).
+        Show a bar: on standard error where that is a terminal, as a widget in a notebook.
     ranks : Ranks
         From `processes.join`, where several processes train together; every one of them calls
         `fit` with the same arguments. `batch_size` is that of the whole batch; rank 0 alone
@@ -200,7 +201,7 @@ def fit(
         if not ranks.first:
             run.folder = None  # one writes what all have
         run.begin()
-        shown = progress and ranks.first
+        shown = progress and ranks.first and _is_watched()
         with tqdm(total=state.total_steps, initial=state.step, disable=not shown) as bar:
 
             def on_step(loss: float) -> None:
@@ -215,6 +216,12 @@ def fit(
                 run.keep_interrupted()
                 raise
         return run.finish()
+
+
+def _is_watched() -> bool:
+    """Whether somebody sees a bar move: at a terminal or in a notebook, but not in a log."""
+    in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
+    return in_notebook or (sys.stderr is not None and sys.stderr.isatty())
 
 
 def _describe(score: Score) -> str:

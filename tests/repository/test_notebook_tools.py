@@ -93,7 +93,8 @@ class TestRefresh:
     def test_folds_the_edited_text_in_and_takes_it_away(self, refreshed: dict[str, Any]) -> None:
         sources = [cell.source for cell in refreshed["notebook"].cells]
         assert sources[:2] == ["# Try it\n\nMore $x^3$.", "x = 6 * 8\nx"]
-        assert sources[2:] == [cell.source for cell in chapter().cells[2:]]
+        assert sources[2:3] == ["# @title Solution\nprint('solved')"]
+        assert sources[3:] == [cell.source for cell in chapter().cells[3:]]
         assert not refreshed["text"].exists()
         assert refreshed["returned"] == [refreshed["path"]]
 
@@ -114,6 +115,12 @@ class TestRefresh:
         assert [cell.metadata.get("tags", []) for cell in cells] == [
             *([], [], [SOLUTION, "hide-cell"], [SOLUTION], [])
         ]
+
+    def test_folds_what_is_hidden_on_the_page(self, refreshed: dict[str, Any]) -> None:
+        _, product, answer, reason, _ = refreshed["notebook"].cells
+        assert answer.metadata["jupyter"] == {"source_hidden": True, "outputs_hidden": True}
+        assert answer.metadata["cellView"] == "form"
+        assert "jupyter" not in product.metadata | reason.metadata
 
     def test_leaves_no_timing_no_version_and_no_name_of_a_machine(
         self, refreshed: dict[str, Any]
@@ -170,6 +177,52 @@ class TestRefresh:
         assert complaint in str(caught.value)
         assert path.read_bytes() == before
         assert path.with_suffix(".md").exists()  # nor is the edited text lost
+
+
+CHAPTERS = sorted(notebooks.NOTEBOOKS.glob("ch*.ipynb"))
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:4])
+class TestFolding:
+    """Where a chapter is run, what answers an exercise is as folded as on the page."""
+
+    def test_is_the_same_on_the_page_in_jupyter_and_in_colab(self, path: Path) -> None:
+        for cell in read(path).cells:
+            tags = cell.metadata.get("tags", [])
+            folded = "hide-cell" in tags
+            jupyter = cell.metadata.get("jupyter", {})
+            assert bool(jupyter.get("source_hidden")) == folded, cell.source
+            assert bool(jupyter.get("outputs_hidden")) == folded, cell.source
+            assert (cell.metadata.get("cellView") == "form") == folded, cell.source
+            assert folded or SOLUTION not in tags, cell.source
+
+    def test_shows_no_line_of_a_solution(self, path: Path) -> None:
+        """Jupyter shows the first line of what it folds, Colab the title of a form."""
+        for cell in read(path).cells:
+            if SOLUTION in cell.metadata.get("tags", []):
+                assert cell.source.splitlines()[0] == "# @title Solution"
+
+    def test_asks_for_a_gpu_where_networks_are_trained(self, path: Path) -> None:
+        metadata = read(path).metadata
+        trains = 5 <= int(path.stem[2:4]) <= 13
+        assert (metadata.get("accelerator") == "GPU") == trains
+        assert (metadata.get("colab", {}).get("gpuType") == "T4") == trains
+
+    def test_is_what_a_refresh_writes(self, path: Path) -> None:
+        stored, again = read(path), read(path)
+        for cell in again.cells:
+            notebooks.fold(cell)
+        assert stored.metadata == notebooks.metadata_of(path.stem)
+        assert stored.cells == again.cells
+
+    def test_survives_being_edited_as_text(self, path: Path, tmp_path: Path) -> None:
+        copy = tmp_path / path.name
+        copy.write_bytes(path.read_bytes())
+        (text,) = write_text(tmp_path)
+        before, after = read(copy).cells, notebooks._fold_in(copy, text).cells
+        for cell in after:
+            notebooks.fold(cell)
+        assert [cell.metadata for cell in after] == [cell.metadata for cell in before]
 
 
 class TestIds:

@@ -50,7 +50,7 @@ def find_python(version: str) -> str:
 
 
 def build(listed: Path) -> str:
-    """Build the environment, or empty the one that is there of what was added; return its Python."""
+    """Build the environment, or rid the one that is there of additions; return its Python."""
     wanted = listed.read_text(encoding="utf-8")
     python, record = str(ENVIRONMENT / "bin" / "python"), ENVIRONMENT / "built.json"
     if record.exists():
@@ -132,7 +132,9 @@ def main() -> int:
         for path in CHAPTERS:
             if path.name.partition("_")[0] in wanted:
                 shutil.copy(path, empty)
-        return subprocess.run(nbval_command(python, empty), env=environment, cwd=empty).returncode
+        # Warnings of Colab's Jupyter about itself; what a cell prints is compared all the same.
+        command = [*nbval_command(python, empty), "-W", "default"]
+        return subprocess.run(command, env=environment, cwd=empty).returncode
 
 
 if __name__ == "__main__":

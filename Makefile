@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lint unit slow chapters pages lab refresh text bench student address clean
+.PHONY: help book test lint unit slow fuzz chapters pages lab refresh text bench student address clean
 
 help: ## show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' \
@@ -60,6 +60,9 @@ unit: $(INSTALLED) ## the quick tests, on two cores
 
 slow: $(INSTALLED) ## the tests that take long or start processes, one after the other
 	$(ONE_THREAD) $(PY) -m pytest tests -m "not site and (slow or processes)"
+
+fuzz: $(INSTALLED) ## ten minutes of damaged and hostile inputs that nobody has tried yet
+	$(ONE_THREAD) $(PY) -m tests.fuzzing --minutes 10
 
 chapters: $(INSTALLED) ## every chapter through strict nbval, against the built wheel
 	$(PY) -m tools.check_chapters

@@ -104,8 +104,8 @@ def _check_idx_length(
     if found != expected:
         what = "is cut short" if found < expected else "is too long"
         raise DataError(
-            f"{name} {what}: its header announces {_describe_shape(shape)} elements of "
-            f"{dtype.itemsize} bytes, {expected:,} bytes in all, found {found:,}."
+            f"{name} {what}: its header announces {_describe_shape(shape)} elements of type "
+            f"{dtype.name}, {expected:,} bytes in all, found {found:,}."
         )
 
 

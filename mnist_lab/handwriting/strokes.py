@@ -37,8 +37,10 @@ def draw_strokes(strokes: Strokes) -> NDArray[np.uint8]:
     Raises
     ------
     HandwritingError
-        If there is no point, or one that is not two finite numbers.
+        If there is no point, or something that is no point of two finite numbers.
     """
+    if not isinstance(strokes, Iterable):
+        raise HandwritingError("Strokes are a list of strokes, each a list of points (x, y).")
     lines = [_points_of(stroke) for stroke in strokes]
     lines = [line for line in lines if len(line)]
     if not lines:

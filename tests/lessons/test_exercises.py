@@ -5,7 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import math
+import os
+import random
 import re
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest  # comes with scikit-learn
 
 from mnist_lab.by_hand.gradient_checks import check_layer
@@ -24,9 +30,19 @@ from mnist_lab.lessons.exercises import (
     SUSPECTS,
     check,
     judge_answer,
+    running,
     suspect_inputs,
 )
-from mnist_lab.lessons.exercises.checking import Exercise, judge, usual
+from mnist_lab.lessons.exercises.checking import Exercise, Verdict, judge, usual
+from tests.lessons.hostile_answers import (
+    CHANGES,
+    DIES_LOUDLY,
+    ENDS,
+    RAISES,
+    RESULTS,
+    EndlessTextError,
+    raising,
+)
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHAPTERS = {path.name[:4]: path for path in sorted(NOTEBOOKS.glob("ch*.ipynb"))}
@@ -243,6 +259,154 @@ class TestCheck:
         again = EXERCISES["relu_backward"].make_cases()
         for mine, case in zip(seen, again, strict=True):
             np.testing.assert_array_equal(mine, case[0])
+
+
+def state_of_everybody() -> dict[str, Any]:
+    """What an answer must leave as it was."""
+    generator = np.random.get_state()  # noqa: NPY002
+    return {
+        "errors": np.geterr(),
+        "print": np.get_printoptions(),
+        "NumPy's generator": (generator[1].tolist(), generator[2:]),
+        "Python's generator": random.getstate(),
+        "warnings": list(warnings.filters),
+        "depth": sys.getrecursionlimit(),
+        "folder": Path.cwd(),
+        "environment": dict(os.environ),
+        "streams": (sys.stdin, sys.stdout, sys.stderr, sys.unraisablehook),
+        "interrupt": signal.getsignal(signal.SIGINT),
+        "trace": sys.gettrace(),
+        "alarm": (signal.getitimer(signal.ITIMER_REAL), signal.getsignal(signal.SIGALRM)),
+        "numpy": {name: id(value) for name, value in vars(np).items()},
+        "modules": sys.modules["random"],
+        "torch": (
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+            torch.get_rng_state().tolist(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_num_threads(),
+        ),
+    }
+
+
+def judge_elsewhere(name: str, answer: Any) -> Verdict:
+    """Judge in a thread, where no alarm can be set, as nowhere on Windows."""
+    verdicts: list[Verdict] = []
+    thread = threading.Thread(target=lambda: verdicts.append(judge_answer(name, answer)))
+    thread.start()
+    thread.join()
+    return verdicts[0]
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give answers a fraction of a second: those that have no end need no more to show it."""
+    monkeypatch.setattr(running, "SECONDS", 0.2)
+
+
+class TestHarm:
+    """Whatever an answer does, there is a verdict, it is not "right", and nothing has changed."""
+
+    def refuse(self, name: str, answer: Any) -> str:
+        before = state_of_everybody()
+        said = say(name, answer)
+        after = state_of_everybody()
+        for what, value in before.items():
+            assert after[what] == value, what
+        assert said.endswith((".", "?"))
+        assert len(said) < 300
+        return said
+
+    @pytest.mark.parametrize("name", ["softmax", "linear_gradients", "stratified_split"])
+    @pytest.mark.parametrize("result", RESULTS)
+    def test_results_that_bite(
+        self, name: str, result: str, hurried: None, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        self.refuse(name, lambda *given: RESULTS[result]())
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("result", [name for name in RESULTS if name not in DIES_LOUDLY])
+    def test_values_that_bite(self, result: str, hurried: None) -> None:
+        for name in ("suspects", "smallest_loss"):
+            self.refuse(name, RESULTS[result]())
+
+    @pytest.mark.parametrize("answer", RAISES)
+    def test_what_raises(self, answer: str) -> None:
+        assert self.refuse("softmax", lambda logits: RAISES[answer]()).startswith("It raises ")
+
+    @pytest.mark.parametrize("end", ENDS)
+    @pytest.mark.parametrize("name", ["softmax", "stratified_split"])
+    def test_what_has_no_end_is_stopped(self, name: str, end: str, hurried: None) -> None:
+        said = self.refuse(name, lambda *given: ENDS[end]())
+        assert said.startswith("Your function was not done after 0.2 seconds and was stopped (for ")
+
+    def test_a_text_without_end_is_stopped(self, hurried: None) -> None:
+        assert "was stopped" in self.refuse("softmax", lambda logits: raising(EndlessTextError()))
+
+    def test_in_another_thread_it_is_stopped_too(self, hurried: None) -> None:
+        verdict = judge_elsewhere("softmax", lambda logits: ENDS["loops"]())
+        assert not verdict.right
+        assert "was stopped" in verdict.text
+        assert judge_elsewhere("softmax", EXERCISES["softmax"].solution).right
+
+    def test_an_alarm_of_the_readers_own_goes_on(self) -> None:
+        before = signal.setitimer(signal.ITIMER_REAL, 1_000)
+        try:
+            judge_answer("softmax", EXERCISES["softmax"].solution)
+            assert 900 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1_000
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, *before)
+
+    def test_the_reader_may_interrupt(self) -> None:
+        before = state_of_everybody()
+        with pytest.raises(KeyboardInterrupt):
+            check("softmax", lambda logits: signal.raise_signal(signal.SIGINT))
+        assert state_of_everybody() == before
+
+    @pytest.mark.parametrize("change", CHANGES)
+    @pytest.mark.parametrize("name", ["softmax", "linear_gradients"])
+    def test_what_changes_something_for_everybody(self, name: str, change: str) -> None:
+        solution = EXERCISES[name].solution
+
+        def right(*given: Any) -> Any:
+            CHANGES[change]()
+            return solution(*given)
+
+        def wrong(*given: Any) -> Any:
+            CHANGES[change]()
+            return 7 * np.ones(3)
+
+        before = state_of_everybody()
+        assert judge_answer(name, right).right
+        assert state_of_everybody() == before
+        self.refuse(name, wrong)
+
+    def test_a_buffer_that_is_used_again_is_no_right_answer_for_all(self) -> None:
+        buffer = np.zeros((3, 4))
+
+        def answer(logits: Any) -> Any:
+            buffer[...] = 0
+            return buffer
+
+        self.refuse("softmax", answer)
+
+    def test_of_a_million_lines_the_first_are_printed(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def answer(*given: Any) -> Any:
+            for number in range(20_000):
+                print("line", number)  # noqa: T201
+
+        check("softmax", answer)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[:2] == ["line 0", "line 1"]
+        assert "... and so on: your answer prints a lot." in lines
+        assert len(lines) < 2_000
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_exercise_withstands_what_bites(self, name: str, hurried: None) -> None:
+        for made in (RESULTS["bites"], RESULTS["agrees"], RESULTS["an endless list"]):
+            self.refuse(name, (lambda *given, made=made: made()) if name in FUNCTIONS else made())
 
 
 class TestKindness:

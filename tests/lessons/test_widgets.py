@@ -213,9 +213,11 @@ class TestDigitPad:
     def test_it_asks_the_model_as_it_is_now_and_leaves_its_mode(self) -> None:
         model = build_model("small_cnn", seed=0, width=2).train()
         model.norm1.eval()  # type: ignore[union-attr, operator]
-        pad = DigitPad(model)
+        state = copy.deepcopy(model.state_dict())
+        pad = DigitPad(model, layers=True)
         pad.strokes = DIGITS[5]
         before = list(pad.probabilities)
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
         assert model.training
         assert not model.norm1.training
         model.get_parameter("output.bias").data[7] += 50  # it has learnt

@@ -148,6 +148,35 @@ def test_whatever_goes_wrong_with_a_file_is_said(browser: Browser) -> None:
     assert "these are 2" in said[2][0]
 
 
+def test_what_is_dropped_is_one_file_or_a_sentence(browser: Browser) -> None:
+    with workbench(browser) as page:
+        said = page.evaluate(
+            """async () => {
+              const pad = document.createElement("digit-pad");
+              document.querySelector("main").append(pad);
+              const drop = async (...things) => {
+                const dataTransfer = new DataTransfer();
+                for (const thing of things) dataTransfer.items.add(...thing);
+                const event = new DragEvent("drop", { dataTransfer, cancelable: true });
+                pad.dispatchEvent(event);
+                await new Promise((done) => setTimeout(done, 50));
+                return [event.defaultPrevented, pad.own.element.open, pad.own.status.textContent];
+              };
+              const file = (name) => [new File(["nothing"], name)];
+              const text = ["some words", "text/plain"];
+              return [await drop(), await drop(text), await drop(file("a"), file("b")),
+                await drop(file("a"))];
+            }"""
+        )
+    goes_on = "The network before it goes on reading."
+    assert said == [
+        [False, False, ""],
+        [False, False, ""],  # words may be dropped where they like
+        [True, True, f"One file holds a model; these are 2. {goes_on}"],
+        [True, True, f"The file is too short to be a safetensors file. {goes_on}"],
+    ]
+
+
 def test_the_last_file_that_was_chosen_reads(browser: Browser) -> None:
     """A file that is read slowly does not replace one that was chosen after it."""
     files = [filled("linear", value) for value in (0.1, 0.2)]

@@ -90,6 +90,17 @@ class TestRoundTrip:
         assert not model.training
         assert model.state_dict()["norm1.num_batches_tracked"].dtype == torch.int64
 
+    @pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+    def test_of_what_cannot_read_is_refused_and_the_old_one_stays(
+        self, value: float, tmp_path: Path
+    ) -> None:
+        saved = save_small(tmp_path)
+        spoilt = build_model("linear", seed=0)
+        torch.nn.init.constant_(spoilt.get_parameter("output.weight"), value)
+        with pytest.raises(CheckpointError, match=r"^Nobody could read with it: .*\.$"):
+            save_checkpoint(tmp_path, spoilt)
+        assert same(load_checkpoint(tmp_path)[0].state_dict(), saved)
+
     def test_odd_tensors_come_back_as_they_were(self, tmp_path: Path) -> None:
         tensors = {
             "special": torch.tensor([math.nan, math.inf, -0.0, 1e-45]),

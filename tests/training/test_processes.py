@@ -119,6 +119,14 @@ def kill_all() -> None:
     raise Killed
 
 
+def noting(write: Any, written: list[str]) -> Any:
+    def write_and_note(*given: Any) -> None:
+        written.append(str(given[0]))
+        write(*given)
+
+    return write_and_note
+
+
 def run_two(folder: Path) -> None:
     """Run all that ends well with two processes, one after the other."""
     for _ in range(8):  # they find each other anew each time, and not what an earlier block left
@@ -130,7 +138,7 @@ def run_two(folder: Path) -> None:
         written: list[str] = []
         with pytest.MonkeyPatch.context() as patch:
             for function in ("save_checkpoint", "save_tensors"):
-                patch.setattr(runs, function, lambda *given: written.append(str(given[0])))
+                patch.setattr(runs, function, noting(getattr(runs, function), written))
             fit_plain(folder, ranks, folder=folder / "unwritten")
         note(folder, "written", ranks.rank, written)
 

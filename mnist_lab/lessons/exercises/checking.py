@@ -3,7 +3,7 @@
 An exercise is data: a solution, cases to try it on, and the mistakes that people make, each as code
 together with the sentence that helps. Nobody's source is read: whoever makes a known mistake in
 another way gets the same numbers as its code, and so the same sentence. What matches nothing gets a
-sentence about the first thing that differs.
+sentence about the first thing that differs. `running` keeps an answer from doing harm.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mnist_lab.lessons.exercises import running
+from mnist_lab.lessons.exercises.running import Outcome, Thing, TookTooLong, as_plain
 
 Case = tuple[Any, ...]
 FLOAT32_TOLERANCE = 1e-5  # for an answer that computes in float32: its seven digits, and some loss
@@ -101,22 +104,33 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class _Trial:
     """What an answer did on one case."""
 
-    value: Any = None
-    error: Exception | None = None
+    outcome: Outcome
     changed: list[str] = field(default_factory=list)  # arguments that it modified
     remark: str = ""  # a demand that the result does not fulfil
 
+    @property
+    def value(self) -> Any:
+        """What it returned, as plain data."""
+        return self.outcome.value
+
 
 def judge(exercise: Exercise, answer: Any) -> Verdict:
-    """Judge an answer; nothing is printed, no warning of the answer's gets out.
+    """Judge an answer; nothing is printed, and nothing that the answer does gets out.
+
+    It is stopped after `running.SECONDS`, unless it is then in a loop that never comes back from C.
 
     Parameters
     ----------
     exercise : Exercise
     answer : function or value, as the exercise asks
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the reader stops an answer, or the answer raises it.
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -140,16 +154,31 @@ def _judge_function(exercise: Exercise, answer: Any) -> str:
         return f"There is no answer yet. Write the function {signature} and hand it over."
     if not callable(answer):
         return (
-            f"You hand over {_described(answer)}, not a function. "
+            f"You hand over {_described(_made_plain(answer))}, not a function. "
             f"Write only the name {exercise.name}, without calling it."
         )
+    # What is right is found out first, before the answer can change anything.
     cases = exercise.make_cases()
-    if not _takes(answer, cases[0]):
-        return f"Your function cannot be called as {signature}. Does it take these arguments?"
-
-    found = [_run(exercise, answer, case) for case in cases]
-    wanted = [_run(exercise, exercise.solution, case) for case in cases]
-    changed = next((outcome.changed[0] for outcome in found if outcome.changed), None)
+    wanted = [_try(exercise, exercise.solution, case) for case in cases]
+    found: list[_Trial] = []
+    try:
+        with running.time_limit():
+            with running.guarded():
+                takes = running.run(_takes, answer, cases[0]).value
+            if takes is not True:
+                return (
+                    f"Your function cannot be called as {signature}. Does it take these arguments?"
+                )
+            for case in cases:
+                with running.guarded():  # each anew, so that one call does not disturb the next
+                    found.append(_try(exercise, answer, case))
+    except TookTooLong:
+        where = _described_case(exercise, cases[len(found)])
+        return (
+            f"Your function was not done after {running.SECONDS:g} seconds and was stopped "
+            f"({where}). Does one of its loops never end?"
+        )
+    changed = next((trial.changed[0] for trial in found if trial.changed), None)
     if all(_same(a, b, exercise.tolerance) for a, b in zip(found, wanted, strict=True)):
         if changed:
             return (
@@ -157,7 +186,7 @@ def _judge_function(exercise: Exercise, answer: Any) -> str:
                 "place, and the caller may still need it. Work on a copy."
             )
         return ""
-    if all(outcome.error is None and outcome.value is None for outcome in found):
+    if all(trial.outcome.error is None and trial.value is None for trial in found):
         return "It returns nothing yet. Write its body, and end it with `return`."
     known = _recognise(exercise, found, wanted, cases)
     if known:
@@ -170,71 +199,85 @@ def _judge_function(exercise: Exercise, answer: Any) -> str:
     return _first_difference(exercise, found, wanted, cases)
 
 
-def _takes(answer: Callable[..., Any], arguments: Case) -> bool:
+def _made_plain(answer: Any) -> Any:
+    """Return a value as plain data, whatever it does when it is looked at."""
     try:
-        inspect.signature(answer).bind(*arguments)
+        with running.time_limit(), running.guarded():
+            outcome = running.run(as_plain, answer)
+    except TookTooLong:
+        return Thing("an object that cannot be read")
+    return Thing("an object that cannot be read") if outcome.error else outcome.value
+
+
+def _takes(answer: Callable[..., Any], arguments: Case) -> bool:
+    """Return whether a function can be called with these arguments."""
+    try:
+        signature = inspect.signature(answer)
+    except Exception:  # some built-in functions have none, and an answer's own may be anything
+        return True
+    try:
+        signature.bind(*arguments)
     except TypeError:
         return False
-    except ValueError:  # some built-in functions have no signature
-        return True
     return True
 
 
-def _run(exercise: Exercise, answer: Callable[..., Any], case: Case) -> _Outcome:
+def _try(exercise: Exercise, answer: Callable[..., Any], case: Case) -> _Trial:
     """Call an answer with copies of a case's arguments and note all that matters."""
     arguments = copy.deepcopy(case)
-    try:
-        if exercise.probe is not None:
-            value = exercise.probe(answer, *arguments)
-        else:
-            value = answer(*arguments)
-    except Exception as error:  # whatever goes wrong in there is reported, not raised
-        return _Outcome(error=error)
+    probe = exercise.probe
+    if probe is None:
+        outcome = running.run(answer, *arguments)
+    else:
+        outcome = running.run(probe, lambda *given: as_plain(answer(*given)), *arguments)
+    if outcome.error is not None:
+        return _Trial(outcome)
     changed = [
         name
         for name, before, after in zip(exercise.parameters, case, arguments, strict=True)
-        if isinstance(before, np.ndarray | list) and not _agree(after, before, 1e-12)
+        if isinstance(before, np.ndarray | list)
+        and not _agree(running.run(as_plain, after).value, before, 1e-12)
     ]
     remark = ""
-    if exercise.demand is not None and _numbers(value) is not None:
-        remark = exercise.demand(value, *case)
-    return _Outcome(value, None, changed, remark)
+    if exercise.demand is not None and _numbers(outcome.value) is not None:
+        remark = exercise.demand(outcome.value, *case)
+    return _Trial(outcome, changed, remark)
 
 
-def _same(one: _Outcome, other: _Outcome, tolerance: float) -> bool:
+def _same(one: _Trial, other: _Trial, tolerance: float) -> bool:
     """Return whether two answers did the same on a case."""
-    if one.error is not None or other.error is not None:
-        return type(one.error) is type(other.error)
+    if one.outcome.error is not None or other.outcome.error is not None:
+        return one.outcome.error is other.outcome.error
     return one.remark == other.remark and _agree(one.value, other.value, tolerance)
 
 
 def _recognise(
-    exercise: Exercise, found: list[_Outcome], wanted: list[_Outcome], cases: list[Case]
+    exercise: Exercise, found: list[_Trial], wanted: list[_Trial], cases: list[Case]
 ) -> str:
     """Return the sentence of the mistake that gives these results, or ""."""
     made = [
-        (mistake.says, [_run(exercise, answer, case) for case in cases])
+        (mistake.says, [_try(exercise, answer, case) for case in cases])
         for mistake in exercise.mistakes
         for answer in mistake.answers
     ]
-    for says, outcomes in made:
-        if all(_same(a, b, exercise.tolerance) for a, b in zip(found, outcomes, strict=True)):
+    for says, trials in made:
+        if all(_same(a, b, exercise.tolerance) for a, b in zip(found, trials, strict=True)):
             return says
     # Of several results, look at those that are wrong one by one: there may be two mistakes.
     for part in range(len(exercise.returns)):
         parts, right = _part(found, part), _part(wanted, part)
         if parts is None or right is None or _all_agree(parts, right, exercise.tolerance):
             continue
-        for says, outcomes in made:
-            theirs = _part(outcomes, part)
+        for says, trials in made:
+            theirs = _part(trials, part)
             if theirs is not None and _all_agree(parts, theirs, exercise.tolerance):
                 return says
     return ""
 
 
-def _part(outcomes: list[_Outcome], index: int) -> list[Any] | None:
+def _part(trials: list[_Trial], index: int) -> list[Any] | None:
     """Return one of several results for every case, or None if some case has no such result."""
-    every = [_parts(outcome.value) for outcome in outcomes]
+    every = [_parts(trial.value) for trial in trials]
     if any(parts is None or len(parts) <= index for parts in every):
         return None
     return [parts[index] for parts in every if parts is not None]
@@ -245,15 +288,16 @@ def _all_agree(values: Sequence[Any], wanted: Sequence[Any], tolerance: float) -
 
 
 def _first_difference(
-    exercise: Exercise, found: list[_Outcome], wanted: list[_Outcome], cases: list[Case]
+    exercise: Exercise, found: list[_Trial], wanted: list[_Trial], cases: list[Case]
 ) -> str:
     """Say what is wrong on the first case that goes wrong."""
     for mine, right, case in zip(found, wanted, cases, strict=True):
         if _same(mine, right, exercise.tolerance):
             continue
         where = f" ({_described_case(exercise, case)})"
-        if mine.error is not None:
-            text = _shortened(f"{type(mine.error).__name__}: {mine.error}".strip(" :"))
+        if mine.outcome.error is not None:
+            text = f"{mine.outcome.error.__name__}: {mine.outcome.text}"
+            text = _shortened(text.strip(" :"))
             return f"It raises {text}{where}."
         if exercise.probe is not None and isinstance(mine.value, str):
             return mine.value
@@ -323,17 +367,18 @@ def _judge_value(exercise: Exercise, answer: Any) -> str:
     right = exercise.solution
     if answer is None or answer is Ellipsis:
         return "There is no answer yet. Put your value in the place of the dots."
-    if _agree(answer, right, exercise.tolerance):
+    value = _made_plain(answer)
+    if _agree(value, right, exercise.tolerance):
         return ""
     if callable(answer):
         return "You hand over a function, but the value itself is asked for."
     for mistake in exercise.mistakes:
-        if any(_agree(answer, wrong, exercise.tolerance) for wrong in mistake.answers):
+        if any(_agree(value, wrong, exercise.tolerance) for wrong in mistake.answers):
             return mistake.says
     if isinstance(right, frozenset):
-        members = _as_set(answer)
+        members = _as_set(value)
         if members is None:
-            return f"You hand over {_described(answer)}, but a set is asked for. {exercise.hint}"
+            return f"You hand over {_described(value)}, but a set is asked for. {exercise.hint}"
         counts = len(members - right), len(right - members)
         told = [
             f"{count} of your names should not be there" if extra else f"{count} still missing"
@@ -341,10 +386,10 @@ def _judge_value(exercise: Exercise, answer: Any) -> str:
             if count
         ]
         return f"{' and '.join(told).capitalize()}. {exercise.hint}"
-    number = _numbers(answer)
+    number = _numbers(value)
     if number is None or number.shape != ():
-        return f"You hand over {_described(answer)}, but a number is asked for. {exercise.hint}"
-    if _agree(answer, right, 0.01):
+        return f"You hand over {_described(value)}, but a number is asked for. {exercise.hint}"
+    if _agree(value, right, 0.01):
         return "You are close: give more digits, and round only at the end."
     return f"{float(number):.6g} is not it. {exercise.hint}"
 
@@ -433,6 +478,8 @@ def _described(value: Any) -> str:
     """Say what kind of thing a value is."""
     if value is None:
         return "None"
+    if isinstance(value, Thing):
+        return value.description
     if isinstance(value, str):
         return "a text"
     array = _numbers(value)

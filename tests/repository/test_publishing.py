@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from tests.repository.test_environment import for_readers
 from tools import check_colab
-from tools.address import PLACEHOLDER, current_address, rewrite
+from tools.address import PLACEHOLDER, current_address, parse_address, rewrite
 from tools.check_colab import LISTS, LOCAL, find_python, first_cell, moved, read_list, relabel
 from tools.publish_notebooks import CHAPTERS, OPEN, ROOT, pin
 
@@ -180,6 +180,17 @@ class TestWorkflow:
         assert commit in git(origin, "show", f"{branch}:{files[0]}")
         assert git(origin, "rev-list", "--count", branch) == "1\n"
         assert git(fork, "rev-parse", "HEAD").strip() == commit
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:4])
+def test_the_button_of_a_page_opens_the_pinned_chapter(path: Path) -> None:
+    branch = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["branch"]
+    repository = "/".join(parse_address(current_address()))
+    page = ROOT / "_build" / "html" / "notebooks" / f"{path.stem}.html"
+    found = re.findall(r'https://colab\.research[^"]*', page.read_text(encoding="utf-8"))
+    there = f"https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks"
+    assert found == [f"{there}/{path.name}"]
 
 
 class TestColabsVersions:

@@ -5,6 +5,9 @@
 It builds `_build/colab` from the newest list in `tools/colab/` (some minutes, 6 GB), runs a
 chapter's first cell there against the commit that is checked out, compares what is installed before
 and after, and runs whole chapters through strict nbval. Before a release: `make colab`.
+
+To renew the list: take the versions of the same packages from Colab's own, whose address stands in
+the newest one here, into a file that is called after its month.
 """
 
 from __future__ import annotations
@@ -115,7 +118,7 @@ def first_cell(path: Path, address: str, commit: str) -> str:
 
 
 def main() -> int:
-    """Return pytest's exit status, or say in a sentence what stopped it before."""
+    """Return pytest's exit status."""
     wanted = sys.argv[1:] or CHECKED
     commit = current_commit()
     python = build(LISTS[-1])
@@ -124,7 +127,8 @@ def main() -> int:
     before = installed(python)
     with tempfile.TemporaryDirectory() as empty:
         cell = first_cell(CHAPTERS[0], ROOT.as_uri(), commit)
-        subprocess.run([python, "-c", cell], cwd=empty, env=environment, check=True)
+        if subprocess.run([python, "-c", cell], cwd=empty, env=environment).returncode:
+            sys.exit("The first cell fails; what it says stands above.")
         after = installed(python)
         print("added:", *(f"{name} {after[name]}" for name in after.keys() - before.keys()))
         if changed := moved(before, after):
@@ -138,4 +142,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{' '.join(error.cmd[:4])} ... failed; what it says stands above.")

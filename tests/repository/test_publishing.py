@@ -24,6 +24,7 @@ from tools.publish_notebooks import CHAPTERS, OPEN, ROOT, pin
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FORK = "https://github.com/Ada-L/digits.book"
+SOME = CHAPTERS[-2:]
 JOBS: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/pages.yml").read_text())["jobs"]
 
 
@@ -39,8 +40,10 @@ def fork(tmp_path: Path) -> Path:
     origin, clone = tmp_path / "origin.git", tmp_path / "clone"
     git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     git(tmp_path, "clone", "--quiet", str(origin), str(clone))
-    for folder in ("tools", "notebooks"):
-        shutil.copytree(ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tools", clone / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    (clone / "notebooks").mkdir()
+    for path in SOME:
+        shutil.copy(path, clone / "notebooks")
     for name in ("_config.yml", ".gitignore"):
         shutil.copy(ROOT / name, clone)
     rewrite(current_address(), FORK, clone)
@@ -92,13 +95,13 @@ class TestPublish:
         commit = git(fork, "rev-parse", "HEAD").strip()
         assert commit in found.stdout
         written = sorted((fork / "_build/published/notebooks").iterdir())
-        assert [path.name for path in written] == [path.name for path in CHAPTERS]
+        assert [path.name for path in written] == [path.name for path in SOME]
         for path in written:
             assert first_cell_of(path).count(f'COMMIT = "{commit}"') == 1
             assert f'ADDRESS = "{FORK}"' in first_cell_of(path)
         assert git(fork, "status", "--porcelain") == ""
 
-    @pytest.mark.parametrize("name", [CHAPTERS[0].name, "ch99_new.ipynb"])
+    @pytest.mark.parametrize("name", [SOME[0].name, "ch99_new.ipynb"])
     def test_refuses_chapters_that_the_commit_does_not_hold(self, name: str, fork: Path) -> None:
         with (fork / "notebooks" / name).open("a") as file:
             file.write("\n")
@@ -176,7 +179,7 @@ class TestWorkflow:
             git(fork, "branch", "--quiet", "-D", "colab")
         origin = fork.parent / "origin.git"
         files = git(origin, "ls-tree", "-r", "--name-only", branch).splitlines()
-        assert files == [f"notebooks/{path.name}" for path in CHAPTERS]
+        assert files == [f"notebooks/{path.name}" for path in SOME]
         assert commit in git(origin, "show", f"{branch}:{files[0]}")
         assert git(origin, "rev-list", "--count", branch) == "1\n"
         assert git(fork, "rev-parse", "HEAD").strip() == commit

@@ -70,6 +70,9 @@ chapters: $(INSTALLED) ## every chapter through strict nbval, against the built 
 pages: $(BUILT) ## the built pages in a real browser
 	$(PY) -m pytest tests -m site
 
+colab: $(INSTALLED) ## chapters 2, 5 and 10 with Colab's own versions: before a release, minutes and 6 GB
+	$(PY) -m tools.check_colab
+
 lab: $(INSTALLED) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks
 

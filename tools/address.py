@@ -4,7 +4,9 @@
     python -m tools.address --check https://github.com/you/mnist-lab
 
 The setting is `repository: url:` in `_config.yml`. Until somebody publishes the book it is the
-placeholder https://github.com/OWNER/mnist-lab.
+placeholder https://github.com/_publisher_/mnist-lab, under a name that nobody can register, so that
+no stranger's package is installed by mistake. `--check` ends with status 3 where the address is
+another, and needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -15,10 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnist_lab.files import write_atomically
-
 ROOT = Path(__file__).parents[1]
-PLACEHOLDER = "OWNER"
+PLACEHOLDER = "_publisher_"  # GitHub's names begin with a letter or a digit
+ANOTHER_ADDRESS = 3  # the exit status of `--check`
 TEXT_SUFFIXES = {".md", ".ipynb", ".yml", ".yaml", ".toml", ".cff", ".py", ".txt", ".html"}
 # These speak of the placeholder itself.
 EXEMPT = {"tools/address.py", "tests/repository/test_address.py", "CHANGELOG.md"}
@@ -35,10 +36,16 @@ def current_address(root: Path = ROOT) -> str:
 
 def parse_address(url: str) -> tuple[str, str]:
     """Return (owner, name) of https://github.com/owner/name."""
-    match = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", url)
-    if not match:
+    owner = rf"[A-Za-z0-9][\w-]*|{PLACEHOLDER}"
+    match = re.fullmatch(rf"https://github\.com/({owner})/([\w.-]+?)(?:\.git)?/?", url, re.ASCII)
+    if not match or match[2] in {".", ".."}:
         sys.exit(f"{url!r} is no address of the form https://github.com/owner/name.")
     return match[1], match[2]
+
+
+def same_address(one: str, other: str) -> bool:
+    """Compare two addresses as GitHub does, to which large and small letters are the same."""
+    return tuple(map(str.lower, parse_address(one))) == tuple(map(str.lower, parse_address(other)))
 
 
 def files_that_may_use_it(root: Path = ROOT) -> list[Path]:
@@ -54,6 +61,8 @@ def files_that_may_use_it(root: Path = ROOT) -> list[Path]:
 
 def rewrite(old: str, new: str, root: Path = ROOT) -> list[Path]:
     """Replace one address by another everywhere; return the files that changed."""
+    from mnist_lab.files import write_atomically  # here, as --check runs before it is installed
+
     (old_owner, old_name), (owner, name) = parse_address(old), parse_address(new)
     repository = _whole(f"{old_owner}/{old_name}")
     pages = _whole(f"{old_owner.lower()}.github.io/{old_name}")
@@ -77,18 +86,20 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("url", nargs="?", help="https://github.com/owner/name")
-    parser.add_argument("--check", action="store_true", help="fail if the setting is another")
+    parser.add_argument("--check", action="store_true", help="status 3 if the setting is another")
     arguments = parser.parse_args()
     current = current_address()
     if not arguments.url:
         sys.exit(f"The address is {current}. Give another: make address URL=https://github.com/...")
     if arguments.check:
-        if parse_address(current) != parse_address(arguments.url):
-            sys.exit(
-                f"The book's address is {current}, but this repository is {arguments.url}: "
-                f"run `make address URL={arguments.url}` and commit."
-            )
-        return
+        if same_address(current, arguments.url):
+            return
+        print(
+            f"The book's address is {current}, but this repository is {arguments.url}: "
+            f"run `make address URL={arguments.url}` and commit.",
+            file=sys.stderr,
+        )
+        sys.exit(ANOTHER_ADDRESS)
     for path in rewrite(current, arguments.url):
         print(path.relative_to(ROOT))
 

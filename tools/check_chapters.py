@@ -33,6 +33,20 @@ def install_wheel(folder: Path) -> Path:
     return site
 
 
+def nbval_command(python: str | Path, folder: str) -> list[str]:
+    """Return the command that runs every notebook of a folder and compares its outputs."""
+    pytest = [str(python), "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
+    return [
+        *pytest,
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        folder,
+        "--durations=8",
+        folder,
+    ]
+
+
 def main() -> int:
     """Return pytest's exit status."""
     wanted = sys.argv[1:]
@@ -48,10 +62,8 @@ def main() -> int:
         for path in sorted((ROOT / "notebooks").glob("ch*.ipynb")):
             if not wanted or path.name.partition("_")[0] in wanted:
                 shutil.copy(path, empty)
-        pytest = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider"]
-        options = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", empty, "--durations=8"]
         at_once = ["-n", str(os.cpu_count() or 1), "--dist", "loadfile"]
-        command = [*pytest, *options, *at_once, empty]
+        command = [*nbval_command(sys.executable, empty), *at_once]
         return subprocess.run(command, env=environment, cwd=empty).returncode
 
 

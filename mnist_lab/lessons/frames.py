@@ -12,6 +12,7 @@ and leaves `still` on the page where none does.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,7 +157,11 @@ class Explorer:
         """Return the still with the widget beside it; a front end takes what it can show."""
         bundle = self.still._repr_mimebundle_()
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        view = self.widget._repr_mimebundle_()
+        # Written out, as ipywidgets 7, which Colab has, gives no bundle of its own.
+        model = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        view = {"application/vnd.jupyter.widget-view+json": model}
+        if "google.colab" in sys.modules:
+            return {**view, "text/plain": data["text/plain"]}, {}  # it might prefer the still
         return {**view, **data}, metadata
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
+from typing import Any
 
 import ipywidgets
 import pytest
@@ -96,6 +99,28 @@ class TestExplore:
         assert "application/vnd.jupyter.widget-view+json" in data
         assert "image/png" in data
         assert data["text/plain"] == metadata["image/png"]["alt"] == 'A line that ends at "7".'
+
+    def test_needs_nothing_that_ipywidgets_7_lacks(
+        self, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Colab has 7.7.1, whose widgets give no bundle."""
+        monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_", raising=False)
+        data: dict[str, Any] = explorer._repr_mimebundle_()[0]
+        view = data["application/vnd.jupyter.widget-view+json"]
+        model_id = explorer.widget.model_id
+        assert view == {"version_major": 2, "version_minor": 0, "model_id": model_id}
+
+    @pytest.mark.parametrize("frames", [False, True])
+    def test_colab_gets_the_live_view_alone(
+        self, frames: bool, slider: ipywidgets.FloatSlider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would have to choose."""
+        monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+        both = Frames({"1": picture(1), "2": picture(2)}, name="end")
+        explorer = explore(picture, still=both if frames else picture(1), value=slider)
+        data, metadata = explorer._repr_mimebundle_()
+        assert data.keys() == {"application/vnd.jupyter.widget-view+json", "text/plain"}
+        assert metadata == {}
 
     def test_frames_may_be_the_still(self, slider: ipywidgets.FloatSlider) -> None:
         frames = Frames({"1": picture(1), "2": picture(2)}, name="end")

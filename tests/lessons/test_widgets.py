@@ -12,10 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
 import traitlets
+from IPython.core.formatters import DisplayFormatter
 from torch import nn
 
 from mnist_lab.cli import main
@@ -440,6 +442,16 @@ class TestStored:
             match = re.search(r'alt="([^"]{80,})" [^>]*src="data:image/png;base64,([^"]+)"', html)
             assert match
             assert base64.b64decode(match[2]).startswith(b"\x89PNG")
+
+    def test_shows_the_same_where_ipywidgets_7_would_show_itself(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Colab has 7.7.1, of whose method no picture and no sentence comes."""
+        method = "_ipython_display_"
+        monkeypatch.setattr(ipywidgets.Widget, method, lambda self: None, raising=False)
+        data, _ = DisplayFormatter().format(DigitPad())
+        assert data["text/plain"] == "A pad to draw on"
+        assert "text/html" in data
 
     def test_colab_gets_the_live_view_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It would have to choose; and only anywidget's metadata make it show the view."""

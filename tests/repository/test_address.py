@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tools import address
 from tools.address import (
+    ANOTHER_ADDRESS,
     EXEMPT,
+    PLACEHOLDER,
     ROOT,
     current_address,
     files_that_may_use_it,
     parse_address,
     rewrite,
+    same_address,
 )
 
-HERE = "https://github.com/OWNER/mnist-lab"
+HERE = "https://github.com/_publisher_/mnist-lab"
 THERE = "https://github.com/Ada-L/digits.book"
 USES = {
     "_config.yml": "title: x\nrepository:\n  # one setting\n  url: {url}\n  branch: main\n",
@@ -44,8 +46,8 @@ def repository(tmp_path: Path) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(fill(text, HERE))
-    (tmp_path / "logo.png").write_bytes(b"\x89PNG OWNER/mnist-lab \xff")
-    (tmp_path / "CHANGELOG.md").write_text("The placeholder is OWNER/mnist-lab.\n")
+    (tmp_path / "logo.png").write_bytes(b"\x89PNG _publisher_/mnist-lab \xff")
+    (tmp_path / "CHANGELOG.md").write_text("The placeholder is _publisher_/mnist-lab.\n")
     (tmp_path / ".gitignore").write_text("built/\n")
     (tmp_path / "built").mkdir()
     (tmp_path / "built" / "page.md").write_text(HERE)
@@ -67,6 +69,10 @@ class TestThisRepository:
         assert owner
         assert name
 
+    def test_nobody_can_hold_the_name_that_stands_for_the_publisher(self) -> None:
+        """What its first cells install from there, somebody else could have put there."""
+        assert not re.match(r"[A-Za-z0-9]", PLACEHOLDER)
+
     def test_every_use_agrees_with_the_setting(self) -> None:
         owner, name = parse_address(current_address())
         uses = 0
@@ -78,8 +84,8 @@ class TestThisRepository:
                     uses += 1
             for match in re.finditer(rf"([\w-]+)\.github\.io/{re.escape(name)}\b", text):
                 assert match[1] == owner.lower(), f"{path}: {match[0]}"
-            if owner != address.PLACEHOLDER:
-                assert f"{address.PLACEHOLDER}/{name}" not in text, path
+            if owner != PLACEHOLDER:
+                assert f"{PLACEHOLDER}/{name}" not in text, path
         assert uses >= 1
 
     def test_no_file_that_is_passed_over_uses_it(self) -> None:
@@ -110,7 +116,7 @@ class TestRewrite:
             if name == "book/teachers.md":  # other people's repositories stay
                 expected = expected.replace(
                     "xAda-L/digits.book or Ada-L/digits.book-old",
-                    "xOWNER/mnist-lab or OWNER/mnist-lab-old",
+                    "x_publisher_/mnist-lab or _publisher_/mnist-lab-old",
                 )
             assert after[name].decode() == expected, name
         assert current_address(repository) == THERE
@@ -141,6 +147,12 @@ class TestRewrite:
             "https://github.com/you/mnist lab",
             "https://github.com/you/mnist-lab\n",
             "git@github.com:you/mnist-lab.git",
+            "https://github.com/_you_/mnist-lab",
+            "https://github.com/-you/mnist-lab",
+            "https://github.com/y.ou/mnist-lab",
+            "https://github.com/größe/mnist-lab",
+            "https://github.com/you/größe",
+            "https://github.com/you/..",
         ],
     )
     def test_refuses_another_form_with_a_sentence_and_changes_nothing(
@@ -174,10 +186,28 @@ class TestCommand:
             found = self.call("--check", current_address() + tail)
             assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
+    @pytest.mark.parametrize("url", ["https://github.com/teacher-a/x", THERE])
+    def test_letter_case_makes_no_other_address(self, url: str) -> None:
+        """GitHub gives the name as its owner wrote it, and a browser as somebody typed it."""
+        swapped = "https://github.com/" + "/".join(parse_address(url)).swapcase()
+        assert same_address(url, swapped)
+        assert same_address(url, url + ".git")
+        assert not same_address(url, url + "s")
+
+    def test_check_needs_nothing_but_python(self, tmp_path: Path) -> None:
+        """The workflow asks before it installs anything."""
+        (tmp_path / "mnist_lab.py").write_text("raise ImportError")
+        code = f"import sys, runpy; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]\n"
+        code += f"sys.argv[1:] = ['--check', {current_address()!r}]\n"
+        code += "runpy.run_module('tools.address', run_name='__main__')"
+        command = [sys.executable, "-I", "-S", "-c", code]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert (found.returncode, found.stderr) == (0, "")
+
     def test_check_stops_for_another_repository_and_says_the_cure(self) -> None:
         other = "https://github.com/somebody-else/mnist-lab"
         found = self.call("--check", other)
-        assert found.returncode == 1
+        assert found.returncode == ANOTHER_ADDRESS
         assert f"make address URL={other}" in found.stderr
         assert current_address() in found.stderr
 

@@ -7,7 +7,6 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import yaml
@@ -64,9 +63,6 @@ def test_the_version_is_one() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
-        code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-        assert f"mnist-lab@v{__version__}" in code[0].source
 
 
 def test_one_licence_everywhere() -> None:

@@ -200,6 +200,9 @@ class DigitPad(anywidget.AnyWidget):
         ]
         self.activations = b"".join(maps.tobytes() for _, maps in found)
 
+    # ipywidgets 7 has a method of this name, which would be asked first and knows no picture.
+    _ipython_display_ = None
+
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Return the live view, and for where none can live a picture and a sentence.
 

@@ -58,7 +58,7 @@ class OwnFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         record = _read_mark(path)
-        self.files = [name for name in record.get("files", []) if _kind_of(name)]
+        self.files = [name for name in record.get("files", []) if kind_of(name)]
         self.notes: dict[str, Any] = record.get("notes", {})
 
     def write(self, name: str, content: bytes | str) -> None:
@@ -98,7 +98,7 @@ class OwnFolder:
 
     def keep_only(self, kind: str, names: Collection[str]) -> None:
         """Remove what was written under the name `kind`, but for the files `names`."""
-        going = [name for name in self.files if _kind_of(name) == kind and name not in names]
+        going = [name for name in self.files if kind_of(name) == kind and name not in names]
         # The JSON goes first: without it the weights beside it are nothing.
         for name in sorted(going, key=lambda name: not name.endswith(".json")):
             path = self.path / name
@@ -109,7 +109,7 @@ class OwnFolder:
 
     def adopt(self, *names: str) -> None:
         """Count files as written here, such as those of a checkpoint that was copied from afar."""
-        self.files += [name for name in names if name not in self.files and _kind_of(name)]
+        self.files += [name for name in names if name not in self.files and kind_of(name)]
 
     def note(self, **notes: Any) -> None:
         """Let the mark say something more; None takes a note away."""
@@ -276,7 +276,7 @@ def read_notes(path: str | Path) -> dict[str, Any]:
     return notes
 
 
-def _kind_of(name: str) -> str | None:
+def kind_of(name: str) -> str | None:
     """Return under which name a file is kept: "model" for model.json and its weights."""
     found = _OWN_NAME.fullmatch(name)
     return found[1] if found else None

@@ -228,6 +228,18 @@ class TestMark:
         save_tensors(tmp_path, "model", {"a": torch.ones(1)}, {})
         assert len(listing(tmp_path)) == 4
 
+    def test_knows_what_a_kill_left_at_the_end_of_a_run(self, sets: Sets, tmp_path: Path) -> None:
+        fit_into(tmp_path, sets)
+        before = listing(tmp_path).keys()
+        record = json.loads((tmp_path / MARK).read_text())
+        left = ["resume-0123456789ab.safetensors", ".model.json.01234567"]
+        for name in left:
+            (tmp_path / name).write_text("left")
+        (tmp_path / "resume-ba9876543210.safetensors").write_text("mine")
+        (tmp_path / MARK).write_text(json.dumps(record | {"files": record["files"] + left}))
+        fit("linear", *sets, PLAIN, device="cpu", folder=tmp_path, progress=False, resume=True)
+        assert listing(tmp_path).keys() == before | {"resume-ba9876543210.safetensors"}
+
 
 class TestOneWriter:
     def test_another_process_is_refused_by_its_number(self, sets: Sets, tmp_path: Path) -> None:

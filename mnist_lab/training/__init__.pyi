@@ -83,6 +83,7 @@ from .tensor_folders import FORMAT_VERSION as FORMAT_VERSION
 from .tensor_folders import CheckpointError as CheckpointError
 from .tensor_folders import Expect as Expect
 from .tensor_folders import adopt_files as adopt_files
+from .tensor_folders import clear_leftovers as clear_leftovers
 from .tensor_folders import load_tensors as load_tensors
 from .tensor_folders import read_record as read_record
 from .tensor_folders import save_tensors as save_tensors

@@ -17,7 +17,7 @@ from mnist_lab.folders import FolderError, claim, read_notes
 from mnist_lab.training.checkpoints import MODEL
 from mnist_lab.training.objectives import Objective
 from mnist_lab.training.processes import Ranks
-from mnist_lab.training.tensor_folders import adopt_files, read_record
+from mnist_lab.training.tensor_folders import adopt_files, clear_leftovers, read_record
 
 RESUME = "resume"  # what the files are called that an unfinished run goes on from
 
@@ -38,6 +38,7 @@ def claimed_by_first(
                 for name in (MODEL, RESUME, *objective.beside):
                     adopt_files(own, name)
                     own.check(f"{name}.json")
+                clear_leftovers(own)
             except FolderError as error:
                 problem = error
         if any(ranks.add_up(problem is not None)):

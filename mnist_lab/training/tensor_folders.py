@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from mnist_lab.files import NotAFileError, describe_kind, open_regular
-from mnist_lab.folders import OwnFolder, claim
+from mnist_lab.folders import OwnFolder, claim, kind_of
 from mnist_lab.reasons import reason_of, shorten
 from mnist_lab.training.tensor_files import read_layout
 
@@ -96,6 +96,18 @@ def adopt_files(own: OwnFolder, name: str) -> None:
         if isinstance(record, dict) and record.get("format") == _FORMAT:
             weights = str(record.get("weights", ""))
             own.adopt(path.name, *([weights] if weights.startswith(f"{name}-") else []))
+
+
+def clear_leftovers(own: OwnFolder) -> None:
+    """Remove what a kill has left: what was written here, and no JSON names it."""
+    for name in sorted({kind for file in own.files if (kind := kind_of(file))}):
+        path, kept = own.path / f"{name}.json", set[str]()
+        if path.exists():
+            try:
+                kept = {path.name, str(read_record(own.path, name).get("weights"))}
+            except CheckpointError:
+                continue  # whoever reads it says what is wrong
+        own.keep_only(name, kept)
 
 
 def load_tensors(

@@ -117,7 +117,8 @@ def try_it(options: argparse.Namespace, choose: random.Random, place: Path) -> d
     _finish(start([*command, f"--out={place / 'whole'}"], lambda: count_moments(note)))
     seconds, last = time.perf_counter() - began, int(moments.read_text())
     whole = files_of(place / "whole")
-    killed = unequal = begun = finished = 0
+    unequal: list[list[str]] = []
+    killed = begun = finished = 0
     statuses: list[int] = []
     while killed < options.kills:
         folder = place / f"run_{killed}"
@@ -139,7 +140,9 @@ def try_it(options: argparse.Namespace, choose: random.Random, place: Path) -> d
         status = _finish(start([*command, f"--out={folder}", "--resume"], lambda: None))
         if status:
             statuses.append(status)
-        unequal += files_of(folder) != whole
+        found = files_of(folder)
+        if found != whole:
+            unequal.append(sorted(k for k in whole | found if whole.get(k) != found.get(k)))
     return {
         "command": options.command,
         "kills": killed,

@@ -12,7 +12,8 @@ Draw = np.random.Generator
 
 # Numbers at which programs go wrong, as they stand in files.
 _EDGES = [b"\0", b"\xff", b"\x7f", b"\x80", bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff",
-          b"\xff\xff\xff\x7f", b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\x01" + bytes(7), b"\xff" * 8]  # fmt: skip
+          b"\xff\xff\xff\x7f", b"\0\0\xc0\x7f", b"\0\0\x80\x7f", b"\1" + bytes(7),
+          b"\xff" * 8]  # fmt: skip
 
 
 def pick(draw: Draw, choices: Any) -> Any:

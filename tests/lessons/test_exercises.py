@@ -347,6 +347,8 @@ class TestHarm:
         verdict = judge_elsewhere("softmax", lambda logits: ENDS["loops"]())
         assert not verdict.right
         assert "was stopped" in verdict.text
+
+    def test_in_another_thread_what_is_right_is_right(self) -> None:
         assert judge_elsewhere("softmax", EXERCISES["softmax"].solution).right
 
     def test_an_alarm_of_the_readers_own_goes_on(self) -> None:

@@ -168,7 +168,8 @@ def _values_of(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
         return _to_8_bits(np.asarray(image, np.float64))
     if image.mode == "F":
-        return _stretch(np.asarray(image, np.float64))
+        with np.errstate(invalid="ignore"):  # a damaged file may hold a NaN that signals
+            return _stretch(np.asarray(image, np.float64))
     if image.mode == "RGBA":
         paper = "black" if _has_light_ink(image) else "white"
         image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB")

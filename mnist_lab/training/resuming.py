@@ -44,6 +44,11 @@ def check_parts(state: TrainState, layout: Mapping[str, Tensor]) -> None:
     ValueError
         If some are missing, unknown, or of another shape or type.
     """
+    check_layout(layout, _expected_of(state, layout))
+
+
+def _expected_of(state: TrainState, layout: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors of the names, shapes and types that a run leaves which has got to `layout`."""
     expected = {
         **_named("model", state.model.state_dict()),
         **_named("average", state.average.state_dict() if state.average is not None else {}),
@@ -54,7 +59,7 @@ def check_parts(state: TrainState, layout: Mapping[str, Tensor]) -> None:
         moments = _named(f"optimizer/{index}", _moments_of(parameter, state.optimizer))
         if any(name in layout for name in moments):
             expected |= moments
-    check_layout(layout, expected)
+    return expected
 
 
 def _named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +89,7 @@ def check_moments(
         If a number is not finite, a square is below 0, the optimizer has taken more steps than the
         run, or it knows nothing of a parameter that has learnt.
     """
-    check_numbers(tensors, tensors)
+    check_numbers(tensors, _expected_of(state, tensors))
     names = {id(parameter): name for name, parameter in state.model.named_parameters()}
     for index, parameter in enumerate(_parameters(state)):
         place, name = f"optimizer/{index}", names[id(parameter)]

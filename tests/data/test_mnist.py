@@ -105,7 +105,7 @@ class TestMnist:
         folder.mkdir(parents=True)
         path = folder / "t10k-labels-idx1-ubyte"
         path.write_bytes(content)
-        with pytest.raises(DataError, match="holds other data than MNIST's, and is not overwritte"):
+        with pytest.raises(DataError, match="other data than MNIST's, and is not overwritten"):
             lay_out_for_torchvision(tmp_path)
         assert path.read_bytes() == content
         assert list(folder.iterdir()) == [path]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from PIL import Image
 
 from mnist_lab import __version__
+from mnist_lab.cli import main
 from mnist_lab.lessons.records import load_record
 from mnist_lab.models import registry
 from tools.presets_table import render, render_ensemble
@@ -78,6 +80,36 @@ def test_ci_calls_make_test_and_nothing_generated_is_tracked() -> None:
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert not [name for name in listed if name.startswith(("_build/", "dist/", "runs/", ".venv"))]
+
+
+def test_the_commands_work_as_they_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    block = re.search(r"<!-- typed: run by a test -->\n\n```sh\n(.*?)```", README, re.DOTALL)
+    assert block
+    (tmp_path / "book").symlink_to(ROOT / "book")
+    monkeypatch.chdir(tmp_path)
+    commands = [shlex.split(line, comments=True) for line in block[1].splitlines()]
+    assert [command[3] for command in commands] == ["train", "evaluate", "predict", "export"]
+    for command in commands:
+        assert command[:3] == ["python", "-m", "mnist_lab"]
+        assert main(command[3:]) == 0, command
+    assert Path("mine.safetensors").is_file()
+    read = re.findall(r"sheet_of_digits.png: (\d)", capsys.readouterr().out)
+    assert len(read) == 60
+    assert read[:5] == list("50419")
+    assert main(commands[0][3:]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "book/how_to_read.md"])
+def test_a_command_needs_the_environment_that_was_made_and_no_certain_python(page: str) -> None:
+    """What a page tells to type works once .venv is active, or names the program in it."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert not re.search(r"\bpy -3\.\d", text)
+    shell = "\n".join(re.findall(r"```(?:sh|powershell)\n(.*?)```", text, re.DOTALL))
+    if first := re.search(r"^(python|torchrun|jupyter)\b", shell, re.MULTILINE):
+        assert re.search(r"[Aa]ctivate", shell[: first.start()])
 
 
 def test_the_ten_lines_do_what_they_say(

@@ -150,8 +150,9 @@ class TestFit:
         assert (tmp_path / "file").read_text() == "mine"
 
     def test_progress_goes_to_standard_error(
-        self, sets: Sets, capsys: pytest.CaptureFixture[str]
+        self, sets: Sets, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)  # a log gets no bar
         fit("linear", *sets, PLAIN, device="cpu")
         shown = capsys.readouterr()
         assert shown.out == ""

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from benchmarks.recording import Record, add, make_parser, measured, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.models import build_model, drawn_from
 from mnist_lab.training import (
@@ -31,6 +30,8 @@ from mnist_lab.training import (
     start_training,
     train_epoch,
 )
+
+from .recording import Record, add, make_parser, measured, read_arguments
 
 DIGITS = 3_000
 FULL = TrainConfig(

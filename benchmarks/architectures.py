@@ -13,18 +13,8 @@ epoch: unlike those of a clock they hardly change when something else runs besid
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
-from benchmarks.recording import (
-    Record,
-    add,
-    choose_rate,
-    make_parser,
-    measured,
-    read_arguments,
-)
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.models import build_model, count_parameters
 from mnist_lab.training import (
@@ -34,6 +24,16 @@ from mnist_lab.training import (
     evaluate,
     fit,
     logits_of,
+)
+
+from .recording import (
+    Record,
+    add,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+    working_seconds,
 )
 
 ARCHITECTURES = ("linear", "mlp", "small_cnn", "lstm", "vit", "resnet")
@@ -51,9 +51,9 @@ def train(
 ) -> tuple[FitResult, float]:
     """Train one network; return it and the processor's seconds."""
     config = TrainConfig(epochs=epochs, batch_size=BATCH_SIZE, learning_rate=rate, seed=seed)
-    started = time.process_time()
+    started = working_seconds()
     run = fit(name, digits, validation, config, device="cpu", progress=False)
-    return run, time.process_time() - started
+    return run, working_seconds() - started
 
 
 def train_on_few(

@@ -1,6 +1,6 @@
 """Train the three articles' networks, as printed and corrected, over seeds.
 
-    python -m benchmarks.articles [--seeds 5] [--only article_000 ...] [--forms as_printed ...]
+    python -m benchmarks.articles [--seeds 5] [--only article_000 ...] [--device cuda]
 
 About 70 minutes on one core. What the record holds already is not repeated.
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from benchmarks.recording import Record, add, make_parser, measured, read_arguments
 from mnist_lab.data import MNIST, load_mnist, split
 from mnist_lab.models import build_model, count_parameters
 from mnist_lab.training import (
@@ -26,17 +25,27 @@ from mnist_lab.training import (
     score_as_is,
 )
 
+from .recording import DEVICES, Record, add, make_parser, measured, read_arguments
+
 FORMS = ("as_printed", "corrected")
 
 
-def run_once(recipe: Recipe, mnist: MNIST, seed: int) -> dict[str, float]:
+def run_once(recipe: Recipe, mnist: MNIST, seed: int, device: str) -> dict[str, float]:
     """Train a recipe from one seed and score it once on the test set."""
     config = replace(recipe.config, seed=seed)
-    test = Batches(mnist.test, normalisation=config.normalisation)
+    test = Batches(mnist.test, device=device, normalisation=config.normalisation)
     train, validation = mnist.train, None
     if recipe.holds_out_validation:
         train, validation = split(mnist.train, seed)
-    run = fit(recipe.model, train, validation, config, arguments=recipe.arguments, progress=False)
+    run = fit(
+        recipe.model,
+        train,
+        validation,
+        config,
+        arguments=recipe.arguments,
+        device=device,
+        progress=False,
+    )
     score = evaluate(run.model, test)
     if recipe.scores_in_eval_mode:
         return {"accuracy": score.accuracy, "loss": score.loss, "seconds": run.seconds}
@@ -52,7 +61,7 @@ def run_once(recipe: Recipe, mnist: MNIST, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure what the record lacks."""
-    parser = make_parser(__doc__, seeds=5, only=ARTICLES, threads=1)
+    parser = make_parser(__doc__, seeds=5, only=ARTICLES, devices=DEVICES, threads=1)
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=FORMS)
     arguments = read_arguments(parser)
     record = Record("articles", arguments)
@@ -64,7 +73,7 @@ def main() -> None:
                 entry = record.entry(name, form)
                 if measured(entry, "accuracy") > seed:
                     continue
-                figures = run_once(recipe, mnist, seed)
+                figures = run_once(recipe, mnist, seed, record.device)
                 for key, value in figures.items():
                     add(entry, key, value)
                 entry["epochs"] = recipe.config.epochs

@@ -13,22 +13,12 @@ processor's, of training alone.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.recording import (
-    DEVICES,
-    Record,
-    add,
-    choose_rate,
-    make_parser,
-    measured,
-    read_arguments,
-)
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
     add_lora,
@@ -43,6 +33,17 @@ from mnist_lab.finetuning import (
 )
 from mnist_lab.models import build_model, count_parameters, load_backbone
 from mnist_lab.training import Augmentation, Batches, TrainConfig, choose_device, evaluate, fit
+
+from .recording import (
+    DEVICES,
+    Record,
+    add,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+    working_seconds,
+)
 
 METHODS = ("full", "lora", "small_cnn", "head", "top", "layerwise")
 TOP_STAGES = 3  # the head, and the two stages before it: five of the 16 blocks
@@ -89,7 +90,7 @@ def run(
     seed: int,
     backbone: str,
 ) -> tuple[float, float]:
-    """Train once; return the accuracy after the last step and the processor's seconds."""
+    """Train once; return the accuracy after the last step and how long it took."""
     config = TrainConfig(
         steps=steps,
         batch_size=BATCH_SIZE,
@@ -98,19 +99,19 @@ def run(
         seed=seed,
     )
     model, groups = prepare(method, backbone, config)
-    started = time.process_time()
     device = str(held_out.device)
+    started = working_seconds(device)
     fit(model, digits, config=config, groups=groups, device=device, progress=False)
-    seconds = time.process_time() - started
+    seconds = working_seconds(device) - started
     return evaluate(model, held_out).accuracy, seconds
 
 
 def probe_at(size: int, digits: DigitSet, validation: DigitSet, backbone: str) -> dict[str, float]:
     """Return what a linear probe reads at an input size, and the milliseconds of a forward pass."""
     model = load_backbone(backbone, input_size=size)
-    started = time.process_time()
+    started = working_seconds()
     features, labels = cache_features(model, Batches(digits, 100))
-    milliseconds = 1_000 * (time.process_time() - started) / len(digits)
+    milliseconds = 1_000 * (working_seconds() - started) / len(digits)
     probe = train_probe(features, labels)
     held_out, truth = cache_features(model, Batches(validation, 100))
     with torch.no_grad():

@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import lay_out_for_torchvision, load_mnist
 from mnist_lab.training import Augmentation, Batches
+
+from .recording import Record, make_parser, read_arguments
 
 REPEATS = 5
 BATCH_SIZE = 128

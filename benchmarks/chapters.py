@@ -27,8 +27,9 @@ import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from tqdm import tqdm
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.lessons import summarise
+
+from .recording import Record, make_parser, read_arguments
 
 NOTEBOOKS = {
     path.name.partition("_")[0]: path
@@ -62,6 +63,8 @@ def measure(path: Path, seed: int) -> dict[str, float]:
 def main() -> None:
     """Measure all chapters; write the record after each, so that the next one loses nothing."""
     arguments = read_arguments(make_parser(__doc__, seeds=5, only=NOTEBOOKS, threads=1))
+    if not NOTEBOOKS:
+        raise SystemExit("The notebooks are not here: a clone of the repository has them.")
     record = Record("chapters", arguments)
     for chapter in arguments.only:
         path = NOTEBOOKS[chapter]

@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import load_mnist, split
 from mnist_lab.lessons import summarise
 from mnist_lab.training import TrainConfig, fit, join, load_checkpoint
+
+from .recording import Record, make_parser, read_arguments
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], TrainConfig]] = {
     "small_cnn": ("small_cnn", {}, TrainConfig(learning_rate=0.02)),
@@ -71,7 +72,7 @@ def start(way: str, name: str, seed: int, options: argparse.Namespace, folder: P
     """Run in one of the ways and return the figures."""
     processes, threads = WAYS[way]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc_per_node={processes}", "-m", "benchmarks.distributed"]
+    command += [f"--nproc_per_node={processes}", "-m", f"{__package__}.distributed"]
     command += [f"--epochs={options.epochs}", f"--digits={options.digits}"]
     command += [f"--network={name}", f"--seed={seed}", f"--folder={folder}"]
     limits = {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
 from mnist_lab.training import PRESETS, Batches, fit, logits_of
+
+from .recording import Record, make_parser, read_arguments
 
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 
@@ -35,6 +36,7 @@ def train_members(preset: str, count: int) -> list[torch.nn.Module]:
             validation,
             replace(recipe.config, seed=seed),
             arguments=recipe.arguments,
+            device="cpu",
             folder=CHECKPOINTS / f"{preset}_{seed}",
             resume=True,
         )

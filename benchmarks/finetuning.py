@@ -23,15 +23,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.recording import (
-    DEVICES,
-    Record,
-    add,
-    choose_rate,
-    make_parser,
-    measured,
-    read_arguments,
-)
 from mnist_lab.data import (
     DigitSet,
     corrupt,
@@ -52,6 +43,16 @@ from mnist_lab.finetuning import (
 from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model
 from mnist_lab.training import Augmentation, Batches, TrainConfig, evaluate, fit
+
+from .recording import (
+    DEVICES,
+    Record,
+    add,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+)
 
 RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 BATCH_SIZE = 32  # many steps in little time

@@ -17,7 +17,6 @@ measured on validation data; the test set is not looked at.
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,16 +24,6 @@ from typing import Any
 
 from torch import nn
 
-from benchmarks.recording import (
-    DEVICES,
-    Record,
-    add,
-    as_json,
-    choose_rate,
-    make_parser,
-    measured,
-    read_arguments,
-)
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
 from mnist_lab.finetuning import (
     PRETRAIN,
@@ -53,6 +42,18 @@ from mnist_lab.training import (
     evaluate,
     fit,
     load_checkpoint,
+)
+
+from .recording import (
+    DEVICES,
+    Record,
+    add,
+    as_json,
+    choose_rate,
+    make_parser,
+    measured,
+    read_arguments,
+    working_seconds,
 )
 
 RATES = (0.001, 0.003, 0.01, 0.03)
@@ -179,9 +180,9 @@ def compare_ways(record: Record, draws: int) -> None:
     for name, objective in WAYS.items():
         if entries.get(name, {}).get("n", 0) >= draws:
             continue
-        started = time.process_time()
+        started = working_seconds(record.device)
         result = pretrain(few, validation, QUICK, objective, device=record.device, progress=False)
-        seconds = time.process_time() - started
+        seconds = working_seconds(record.device) - started
         start = result.model.get_submodule("encoder")
         values = [
             score(
@@ -197,7 +198,7 @@ def compare_ways(record: Record, draws: int) -> None:
             )
             for draw in range(draws)
         ]
-        entries[name] = {**summarise(values), "process_seconds": round(seconds, 1)}
+        entries[name] = {**summarise(values), record.clock: round(seconds, 1)}
         record.save(name, entries[name]["mean"], entries[name]["std"])
 
 

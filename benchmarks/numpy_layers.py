@@ -28,7 +28,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.by_hand import (
     Adam,
     Conv2d,
@@ -44,6 +43,8 @@ from mnist_lab.by_hand import (
 )
 from mnist_lab.data import MNIST, load_mnist, split
 from mnist_lab.lessons import summarise
+
+from .recording import Record, make_parser, read_arguments
 
 REPEATS, WARM_UP = 7, 0.3  # the warm-up is in seconds, in each turn
 IMAGES, KERNELS, KERNEL_SIZE, PADDING, SIDE = 64, 32, 3, 1, 28

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, crop_to_ink, load_mnist, split
 from mnist_lab.handwriting import (
     PHOTOS,
@@ -41,6 +40,8 @@ from mnist_lab.handwriting import (
 )
 from mnist_lab.lessons import summarise
 from mnist_lab.training import TrainConfig, fit
+
+from .recording import Record, make_parser, read_arguments
 
 PLAIN = TrainConfig(epochs=4)
 ROWS, COLUMNS = 3, 6  # of digits on a page

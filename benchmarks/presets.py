@@ -1,6 +1,6 @@
 """Train the command line's presets over seeds and score each run once on the test set.
 
-    python -m benchmarks.presets [--only fast ...] [--seeds 5]
+    python -m benchmarks.presets [--only fast ...] [--seeds 5] [--device cuda]
 
 About 35 minutes on two cores.
 
@@ -14,7 +14,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.recording import (
+from mnist_lab.data import load_mnist, split
+from mnist_lab.models import build_model, count_parameters
+from mnist_lab.training import PRESETS, Batches, Recipe, evaluate, fit
+
+from .recording import (
+    DEVICES,
     Record,
     add,
     as_json,
@@ -23,9 +28,6 @@ from benchmarks.recording import (
     measured,
     read_arguments,
 )
-from mnist_lab.data import load_mnist, split
-from mnist_lab.models import build_model, count_parameters
-from mnist_lab.training import PRESETS, Batches, Recipe, evaluate, fit
 
 
 def is_recipe(recorded: dict[str, Any] | None, recipe: Recipe) -> bool:
@@ -41,7 +43,7 @@ def is_recipe(recorded: dict[str, Any] | None, recipe: Recipe) -> bool:
 
 def main() -> None:
     """Measure what the record lacks."""
-    arguments = read_arguments(make_parser(__doc__, seeds=5, only=PRESETS))
+    arguments = read_arguments(make_parser(__doc__, seeds=5, only=PRESETS, devices=DEVICES))
     record = Record("presets", arguments)
     mnist = load_mnist()
     train, validation = split(mnist.train, seed=0)
@@ -53,10 +55,18 @@ def main() -> None:
             entry["recipe"] = as_json(recipe)
         for seed in range(measured(entry, "accuracy"), arguments.seeds):
             config = replace(recipe.config, seed=seed)
-            run = fit(recipe.model, train, validation, config, arguments=recipe.arguments)
-            test = evaluate(run.model, Batches(mnist.test, normalisation=config.normalisation))
+            run = fit(
+                recipe.model,
+                train,
+                validation,
+                config,
+                arguments=recipe.arguments,
+                device=record.device,
+            )
+            test = Batches(mnist.test, device=record.device, normalisation=config.normalisation)
+            score = evaluate(run.model, test)
             figures = {
-                "accuracy": test.accuracy,
+                "accuracy": score.accuracy,
                 "validation_accuracy": run.best.validation.accuracy,
                 "seconds": run.seconds,
             }
@@ -66,7 +76,7 @@ def main() -> None:
             entry["parameters"] = count_parameters(build_model(recipe.model, **recipe.arguments))
             entry["measured"] = record.describe()
             record.save(name, seed, figures)
-            record.log_test_look(f"preset {name}", seed, test.accuracy)
+            record.log_test_look(f"preset {name}", seed, score.accuracy)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
@@ -28,8 +29,10 @@ import torch
 
 from mnist_lab.files import write_atomically
 from mnist_lab.lessons import summarise
+from mnist_lab.training import choose_device
 
-RESULTS = Path(__file__).parent / "results"
+# Who has the wheel has records of others in it: new ones go into the current folder.
+RESULTS = Path(__file__).parent / "results" if __package__ == "benchmarks" else Path("results")
 DEVICES = ("cpu", "cuda", "mps")
 
 
@@ -95,7 +98,7 @@ def make_parser(
         type=Path,
         default=RESULTS,
         metavar="FOLDER",
-        help="where the record is, and is written (default benchmarks/results)",
+        help=f"where the record is, and is written (default: {'/'.join(RESULTS.parts[-2:])})",
     )
     return parser
 
@@ -111,6 +114,10 @@ def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
             parser.error(f"--threads is {arguments.threads}; it has to be 1 or more.")
         torch.set_num_threads(arguments.threads)
         os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
+    try:
+        choose_device(getattr(arguments, "device", "cpu"))
+    except ValueError as error:
+        parser.error(str(error))
     arguments.results = arguments.results.resolve()  # a script may change its folder
     return arguments
 
@@ -118,8 +125,8 @@ def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
 # --- Records -------------------------------------------------------------------------------------
 
 
-def describe_hardware() -> str:
-    """Return processor, cores and threads (and the GPU, where there is one) in one line."""
+def describe_hardware(device: str = "cpu") -> str:
+    """Return processor, cores and threads, and the GPU if that is the device, in one line."""
     cpu = platform.processor() or platform.machine()
     cpu_info = Path("/proc/cpuinfo")
     if cpu_info.exists():
@@ -127,9 +134,40 @@ def describe_hardware() -> str:
         cpu = match[1] if match else cpu
     threads = torch.get_num_threads()
     words = f"{cpu}, {os.cpu_count()} cores, {threads} thread{'s' * (threads != 1)}"
-    if torch.cuda.is_available():
+    if device == "cuda" and torch.cuda.is_available():
         words += f", {torch.cuda.get_device_name()}"
+    elif device != "cpu":
+        words += f", {device}"
     return words
+
+
+def describe_precision(device: str = "cpu") -> str:
+    """Return how float32 is multiplied: some GPUs round the factors to 10 places (TF32)."""
+    if device != "cuda" or not torch.cuda.is_available():
+        return "float32"
+    rounding = {
+        "convolutions": torch.backends.cudnn.allow_tf32,
+        "products": torch.backends.cuda.matmul.allow_tf32,
+    }
+    rounded = [name for name, allowed in rounding.items() if allowed]
+    if not rounded or torch.cuda.get_device_capability() < (8, 0):
+        return "float32"
+    return f"float32, {' and '.join(rounded)} in TF32"
+
+
+def wait(device: str | torch.device) -> None:
+    """Wait until a device has done what it was asked for: a clock then measures the work."""
+    kind = torch.device(device).type
+    if kind != "cpu":
+        torch.get_device_module(kind).synchronize()
+
+
+def working_seconds(device: str | torch.device = "cpu") -> float:
+    """Return a clock's seconds: the processor's own, or, as a GPU has none, those on the wall."""
+    if torch.device(device).type == "cpu":
+        return time.process_time()
+    wait(device)
+    return time.perf_counter()
 
 
 def processor_seconds() -> float:
@@ -201,12 +239,17 @@ class Record:
                     f"{self.path} was measured with another {key}: --anew begins it again, and "
                     "--results FOLDER makes one elsewhere."
                 )
+        # A GPU's seconds are those on the wall; it has no others.
+        self.clock = "process_seconds" if self.device == "cpu" else "wall_seconds"
         # A record that does not say how long its first runs took cannot say how long all did.
-        self.seconds: float | None = found.get("process_seconds", None if found else 0.0)
-        about = {*self.describe(), *self.setting, "device", "process_seconds"}
+        self.seconds: float | None = found.get(self.clock, None if found else 0.0)
+        about = {*self.describe(), *self.setting, "device", self.clock}
         self.parts = {key: value for key, value in found.items() if key not in about}
         self._written = json.dumps(self.parts) if found else ""
-        self._started = processor_seconds()
+        self._started = self._now()
+
+    def _now(self) -> float:
+        return processor_seconds() if self.device == "cpu" else time.perf_counter()
 
     @property
     def results(self) -> dict[str, Any]:
@@ -226,12 +269,13 @@ class Record:
         return {
             "command": self.command,
             "date": datetime.date.today().isoformat(),
-            "hardware": describe_hardware(),
-            "precision": "float32",
+            "hardware": describe_hardware(self.device),
+            "precision": describe_precision(self.device),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "numpy": np.__version__,
+                **({"cudnn": torch.backends.cudnn.version()} if self.device == "cuda" else {}),
             },
         }
 
@@ -245,9 +289,9 @@ class Record:
         if self._may_differ:
             record["device"] = self.device
         if self.seconds is not None:
-            now = processor_seconds()
+            now = self._now()
             self.seconds, self._started = self.seconds + now - self._started, now
-            record["process_seconds"] = round(self.seconds, 1)
+            record[self.clock] = round(self.seconds, 1)
         record |= self.setting | self.parts
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, json.dumps(record, indent=1, allow_nan=False) + "\n")

@@ -24,16 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import other_hands
-from benchmarks.presets import is_recipe
-from benchmarks.recording import (
-    Record,
-    add,
-    as_json,
-    make_parser,
-    measured,
-    read_arguments,
-)
 from mnist_lab.data import CORRUPTIONS, DigitSet, corrupt, load_mnist, load_uci_digits, split
 from mnist_lab.handwriting import Reader, load_reader
 from mnist_lab.training import (
@@ -41,6 +31,17 @@ from mnist_lab.training import (
     PRESETS,
     Recipe,
     fit,
+)
+
+from . import other_hands
+from .presets import is_recipe
+from .recording import (
+    Record,
+    add,
+    as_json,
+    make_parser,
+    measured,
+    read_arguments,
 )
 
 NETWORKS = Path("_build/robustness")

@@ -13,7 +13,6 @@ looked at.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -21,12 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.recording import DEVICES, Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.finetuning import PRETRAIN, GuessHiddenPatches, MaskedAutoencoder, make_autoencoder
 from mnist_lab.lessons import summarise
 from mnist_lab.models import build_model, count_parameters
 from mnist_lab.training import Batches, start_training, train_epoch
+
+from .recording import DEVICES, Record, make_parser, read_arguments, working_seconds
 
 STEPS = 1_500
 LONGER = 4_500  # tried with the two widest, seed 0
@@ -108,14 +108,14 @@ def main() -> None:
             runs = entry.setdefault("curves", [])
             if len(runs) > seed:
                 continue
-            started = time.process_time()
+            started = working_seconds(arguments.device)
             if series == "widths" and width == WIDTH:  # measured already, among the digits
                 runs.append(record.results["digits"][str(digits)]["curves"][seed])
             else:
                 found = losses_on_the_way(digits, width, seed, arguments.device)
                 runs.append([round(loss, 5) for loss in found])
             entry["loss"] = summarise([min(run) for run in runs])
-            seconds = time.process_time() - started
+            seconds = working_seconds(arguments.device) - started
             record.save(series, key, seed, min(runs[-1]), f"{seconds:.0f} s")
     longer = record.entry("longer")
     for width in WIDTHS[-2:]:

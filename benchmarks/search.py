@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import optuna
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
 from mnist_lab.training import TrainConfig, fit
+
+from .recording import Record, make_parser, read_arguments
 
 DIGITS = 3_000
 EPOCHS = 3
@@ -54,7 +55,9 @@ def score(settings: dict[str, Any], seed: int, train: DigitSet, validation: Digi
     config = TrainConfig(epochs=EPOCHS, seed=seed, **rest)
     arguments = {"width": 8, "depth": 1, "dropout": settings["dropout"]}
     try:
-        run = fit("resnet", train, validation, config, arguments=arguments, progress=False)
+        run = fit(
+            "resnet", train, validation, config, arguments=arguments, device="cpu", progress=False
+        )
     except FloatingPointError:
         return 0.0
     return run.reports[-1].validation.accuracy

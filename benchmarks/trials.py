@@ -19,11 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.recording import Record, make_parser, read_arguments
 from mnist_lab.data import load_mnist, split
 from mnist_lab.lessons import summarise
 from mnist_lab.models import SmallCNN, register
 from mnist_lab.training import PRESETS, Augmentation, fit
+
+from .recording import Record, make_parser, read_arguments
 
 FAST = PRESETS["fast"]
 

@@ -23,6 +23,7 @@ from mnist_lab.terminal import let_go_of_pipes, noticing_ctrl_c, prepare_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.resources.abc import Traversable
 
     import torch
 
@@ -89,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_export(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -226,7 +228,8 @@ def _add_run(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the unfinished run in --out as if it had never stopped; start one if "
+        help="go on with the unfinished run in --out as if it had never stopped (on the CPU to "
+        "the last bit); start one if "
         "there is none; end at once if it is finished",
     )
     parser.add_argument(
@@ -297,12 +300,29 @@ def _add_export(commands: Any) -> None:
     parser.set_defaults(run=_export)
 
 
+def _add_bench(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="measure on this machine what the book's chapters show",
+        description="Measure on this machine what the book's chapters show. The record goes into "
+        "the folder results, where a chapter that is run in the same place reads it.",
+        epilog="bench NAME --help shows what a benchmark takes, such as --device cuda, and how "
+        "long it runs.",
+    )
+    parser.add_argument("name", type=_name, metavar="NAME", help="such as speed or step")
+    parser.add_argument(
+        "options", nargs=argparse.REMAINDER, metavar="...", help="what the benchmark itself takes"
+    )
+    parser.set_defaults(run=_bench)
+
+
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
         choices=["auto", "cpu", "cuda", "mps"],
-        help="default: auto, which takes CUDA, then MPS, then the CPU",
+        help="default: auto, which takes CUDA, then MPS, then the CPU (this also where torchrun "
+        "starts more processes than there are GPUs)",
     )
 
 
@@ -709,6 +729,40 @@ def _export(arguments: argparse.Namespace) -> int:
         {"file": str(out), "format": arguments.format, "model": card.model, "bytes": size},
     )
     return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from importlib import import_module, resources, util
+
+    from mnist_lab.extras import needs_extra
+    from mnist_lab.lessons.records import OWN
+
+    # In the wheel they are a part of this package, in a checkout they lie beside it.
+    places = ("mnist_lab.benchmarks", "benchmarks")
+    place = next((place for place in places if util.find_spec(place)), None)
+    if place is None:
+        raise ValueError("The benchmarks are not here: they come with the package or a checkout.")
+    files = resources.files(place).iterdir()
+    names = sorted(f.name.removesuffix(".py") for f in files if "\ndef main(" in _text_of(f))
+    if arguments.name not in names:
+        raise ValueError(f"No benchmark {arguments.name!r:.60}; there are {', '.join(names)}.")
+    with needs_extra("chapters", ValueError):
+        benchmark = import_module(f"{place}.{arguments.name}")
+    ours = sys.argv
+    sys.argv = [f"bench {arguments.name}", f"--results={OWN}", *arguments.options]
+    try:
+        benchmark.main()
+    except SystemExit as ended:
+        if isinstance(ended.code, str):  # a sentence
+            raise ValueError(ended.code) from None
+        raise
+    finally:
+        sys.argv = ours
+    return 0
+
+
+def _text_of(file: Traversable) -> str:
+    return file.read_text(encoding="utf-8") if file.name.endswith(".py") else ""
 
 
 def _say(line: str) -> None:

@@ -26,6 +26,7 @@ import tqdm.notebook
 from PIL import Image
 from torch import Tensor
 
+from benchmarks import step
 from mnist_lab import __version__
 from mnist_lab.cli import SHARED, main, make_parser
 from mnist_lab.data import mnist as mnist_files
@@ -38,6 +39,7 @@ from mnist_lab.data.writers import add_upstrokes
 from mnist_lab.finetuning.ways import FINETUNE, WAYS
 from mnist_lab.handwriting.simulated_hands import change_drawing, draw_hand, draw_on_sheet
 from mnist_lab.handwriting.strokes import draw_strokes
+from mnist_lab.lessons.records import load_record
 from mnist_lab.models.registry import build_model, load_backbone
 from mnist_lab.training import batches as served
 from mnist_lab.training import loop, runs
@@ -70,6 +72,7 @@ OPTIONS = {
     "evaluate": {"--data", "--device", "--json"},
     "predict": {"--device", "--json"},
     "export": {"--format", "--out", "--overwrite", "--json"},
+    "bench": set(),  # each benchmark has its own
 }
 
 
@@ -202,6 +205,7 @@ class TestUsage:
             "evaluate": ("accuracy", "loss", "n."),
             "predict": ("results", "file", "digits", "probability", "box", "error"),
             "export": ("file", "format", "model", "bytes"),
+            "bench": ("results", "NAME --help", "--device cuda"),
         }[command]:
             assert key in out
 
@@ -230,6 +234,10 @@ class TestUsage:
             "",
             "learn",
             "train --preset slow",
+            "bench",
+            "bench nothing",
+            "bench recording",
+            "bench ../speed",
             "train --epochs many",
             "train --epochs 0",
             "train --epochs -3",
@@ -1068,6 +1076,51 @@ class TestFinetune:
         self.finetune(capsys, reader, tmp_path / "few.npz", "--steps=1", "--out", tmp_path / "run")
         monkeypatch.setenv("RANK", "1")
         assert run(capsys, "finetune", reader, "--data", "mnist") == (0, "", "")
+
+
+class TestBench:
+    @pytest.fixture
+    def _quick(self, small_mnist: MNIST, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(step, "load_mnist", lambda: small_mnist)
+        for name, value in {"SIZES": (16,), "TURNS": 1, "STEPS": 2, "WARM_UP": 1}.items():
+            monkeypatch.setattr(step, name, value)
+        monkeypatch.setattr(torch, "compile", lambda model, mode: model)
+
+    @pytest.mark.usefixtures("_quick")
+    def test_writes_into_results_in_the_current_folder(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = list(sys.argv)
+        status, out, _ = run(capsys, "bench", "step")
+        assert (status, sys.argv) == (0, before)
+        assert [path.name for path in tmp_path.rglob("*.json")] == ["step.json"]
+        own = json.loads((tmp_path / "results" / "step.json").read_text())
+        assert load_record("step") == own
+        assert "profile" in out
+
+    @pytest.mark.usefixtures("_quick")
+    def test_or_where_it_is_told_to(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        run(capsys, "bench", "step", "--device", "cpu", "--results", "here")
+        assert (tmp_path / "here" / "step.json").is_file()
+        assert not (tmp_path / "results").exists()
+
+    def test_a_benchmark_explains_itself(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["bench", "speed", "--help"])
+        assert ended.value.code == 0
+        assert "--device" in capsys.readouterr().out
+
+    def test_what_a_benchmark_refuses_is_one_sentence(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        record = {"setting": {}, "results": {}, "command": "python -m benchmarks.scaling"}
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / "scaling.json").write_text(json.dumps(record))
+        assert "was measured with another setting" in complaint(capsys, "bench", "scaling")
 
 
 class TestEvaluate:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from mnist_lab.models.seeding import drawn_from, seeded_generator
 from mnist_lab.models.vit import TransformerBlock, VisionTransformer, patchify, unpatchify
-from mnist_lab.training.batches import Batch
+from mnist_lab.training.batches import Batch, move
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.draws import Draws
 from mnist_lab.training.processes import inside_replica
@@ -210,7 +210,9 @@ def masked_loss(guesses: Tensor, patches: Tensor, kept: Tensor, normalised: bool
     """
     target = normalise_patches(patches) if normalised else patches
     errors = (guesses.float() - target).square().mean(2)  # (n, count)
-    return errors[find_hidden(kept, patches.shape[1])].mean()
+    # By number, since how many a mask chooses is not known before a GPU has counted.
+    hidden = find_hidden(kept, errors.shape[1]).byte().argsort(dim=1, descending=True, stable=True)
+    return errors.gather(1, hidden[:, : errors.shape[1] - kept.shape[1]]).mean()
 
 
 def reconstruct(model: MaskedAutoencoder, images: Tensor, kept: Tensor) -> Tensor:
@@ -271,7 +273,7 @@ class GuessHiddenPatches:
         if patches.shape[1] != autoencoder.patches:
             height, width = images.shape[2:]
             raise ValueError(f"The images must be 28 x 28, found {height} x {width}.")
-        kept = draw_kept(autoencoder.patches, self.mask_share, draws).to(images.device)
+        kept = move(draw_kept(autoencoder.patches, self.mask_share, draws), images.device)
         guesses = model(cast_for(model, patches), kept)
         loss = masked_loss(guesses, patches, kept, self.normalised_targets)
         return loss, torch.empty(0, device=images.device)

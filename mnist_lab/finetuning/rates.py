@@ -65,11 +65,9 @@ class PullTowardsStart:
 
     def __call__(self) -> Tensor:
         """Return the penalty for the weights as they are, a scalar with a gradient."""
-        squares = [
-            (now - start.to(now.device)).square().sum()
-            for now, start in self.pairs
-            if now.requires_grad
-        ]
+        # The model may have been moved since. Then the start follows, once.
+        self.pairs = [(now, start.to(now.device)) for now, start in self.pairs]
+        squares = [(now - start).square().sum() for now, start in self.pairs if now.requires_grad]
         if not squares:
             return torch.zeros(())
         return self.strength / 2 * torch.stack(squares).sum()

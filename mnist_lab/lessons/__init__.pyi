@@ -42,6 +42,8 @@ from .plots import draw_repeats as draw_repeats
 from .plots import draw_through_layers as draw_through_layers
 from .quizzes import load_questions as load_questions
 from .quizzes import show_quiz as show_quiz
+from .records import OWN as OWN
 from .records import load_record as load_record
+from .records import load_records as load_records
 from .records import summarise as summarise
 from .records import wilson_interval as wilson_interval

@@ -4,7 +4,8 @@
     record["results"]["article_002"]["as_printed"]["accuracy"]["mean"]
 
 The records are made by the scripts in `benchmarks/` and kept in `benchmarks/results/`; the wheel
-carries them as `mnist_lab/results/`, since in Colab only the package is there.
+carries both as `mnist_lab/benchmarks/`, since in Colab only the package is there. What you have
+measured yourself, with `python -m mnist_lab bench`, comes first.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,22 +25,51 @@ from scipy.special import ndtri, stdtrit
 
 _UPPER = 0.975  # an interval of 95 % leaves 2.5 % above it, and as much below
 
+OWN = Path("results")  # in the current folder: what the reader has measured
+
 
 def load_record(name: str) -> dict[str, Any]:
     """Return the record `name`, as its benchmark wrote it.
+
+    Where the reader has measured all of it, that is what is returned.
 
     Raises
     ------
     FileNotFoundError
         If there is none of that name.
     """
-    in_wheel = resources.files("mnist_lab").joinpath("results", f"{name}.json")
+    in_wheel = resources.files("mnist_lab").joinpath("benchmarks", "results", f"{name}.json")
     in_checkout = Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
+    ours: dict[str, Any] | None = None
     for place in (in_wheel, in_checkout):
-        if place.is_file():
-            record: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-            return record
-    raise FileNotFoundError(f"There is no recorded result called {name!r}.")
+        if ours is None and place.is_file():
+            ours = json.loads(place.read_text(encoding="utf-8"))
+    record = _load_own(name, ours or {}) or ours
+    if record is None:
+        raise FileNotFoundError(f"There is no recorded result called {name!r}.")
+    return record
+
+
+def _load_own(name: str, ours: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the reader has measured, if it lacks nothing that a chapter shows."""
+    try:
+        own = json.loads((OWN / f"{name}.json").read_text(encoding="utf-8"))
+        if not own["command"].startswith("python -m benchmarks."):
+            return None  # other programs have such folders too
+        parts = (own, ours), (own["results"], ours.get("results", {}))
+        lacks = any(theirs.keys() - mine.keys() - {"process_seconds"} for mine, theirs in parts)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return None if lacks else own
+
+
+def load_records(name: str) -> list[dict[str, Any]]:
+    """Return the record `name`, and beside it that of a GPU where there is one."""
+    records = [load_record(name)]
+    for device in ("cuda", "mps"):
+        with suppress(FileNotFoundError):
+            records.append(load_record(f"{name}_{device}"))
+    return records
 
 
 def summarise(values: Sequence[float]) -> dict[str, Any]:

@@ -14,11 +14,28 @@ def drawn_from(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Let what is drawn inside, such as a layer's first weights, come from `seed` alone.
 
     Torch's layers draw from its global generators: the CPU's, and that of `device` if it is a GPU.
-    After the block they are as they were.
+    After the block they are as they were. No other is touched, which `torch.manual_seed` would do.
     """
-    with torch.random.fork_rng(devices=[device] if device and device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    generators = [torch.default_generator]
+    if device is not None and device.type != "cpu":
+        generators.append(_global_generator(device))
+    before = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def _global_generator(device: torch.device) -> torch.Generator:
+    """Return the generator that a GPU's layers draw from."""
+    if device.type == "mps":
+        return torch.mps._get_default_mps_generator()  # there is no public name for it
+    torch.cuda.init()  # before it there are none
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]
 
 
 def seeded_generator(device: torch.device, *numbers: int) -> torch.Generator:

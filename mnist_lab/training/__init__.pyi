@@ -1,8 +1,12 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .augmentation import Augmentation as Augmentation
+from .batches import DEVICES as DEVICES
 from .batches import Batch as Batch
 from .batches import Batches as Batches
 from .batches import choose_device as choose_device
+from .batches import choose_half as choose_half
+from .batches import count_devices as count_devices
+from .batches import move as move
 from .cards import ModelCard as ModelCard
 from .cards import arguments_of as arguments_of
 from .checkpoints import MODEL as MODEL
@@ -11,6 +15,7 @@ from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import load_weights as load_weights
 from .checkpoints import read_digest as read_digest
 from .checkpoints import save_checkpoint as save_checkpoint
+from .config import Precision as Precision
 from .config import Schedule as Schedule
 from .config import TrainConfig as TrainConfig
 from .draws import Draws as Draws
@@ -36,6 +41,7 @@ from .processes import LostProcessError as LostProcessError
 from .processes import Ranks as Ranks
 from .processes import inside_replica as inside_replica
 from .processes import join as join
+from .processes import processes_here as processes_here
 from .recipes import ARTICLES as ARTICLES
 from .recipes import OTHER_HANDS as OTHER_HANDS
 from .recipes import PAGES as PAGES
@@ -48,12 +54,14 @@ from .resuming import check_parts as check_parts
 from .resuming import check_same_run as check_same_run
 from .resuming import identify_data as identify_data
 from .resuming import load_optimizer as load_optimizer
+from .resuming import load_scaler as load_scaler
 from .resuming import named_refusals as named_refusals
 from .resuming import optimizer_tensors as optimizer_tensors
 from .resuming import part_of as part_of
 from .resuming import read_reports as read_reports
 from .resuming import report_as_json as report_as_json
 from .resuming import report_from as report_from
+from .resuming import scaler_tensors as scaler_tensors
 from .run_folders import RESUME as RESUME
 from .run_folders import check_folder as check_folder
 from .run_folders import claimed_by_first as claimed_by_first

@@ -124,7 +124,7 @@ class Augmentation:
         count, _, height, width = images.shape
         maps = self._affine_maps(images, draws)
         # `F.affine_grid` does the same three times slower on a CPU.
-        sources = maps.flatten(0, 1) @ _positions(height, width).to(images.device)
+        sources = maps.flatten(0, 1) @ _positions(height, width, images.device)
         sources = sources.view(count, 2, height, width)
         if self.elastic_strength:
             sources += self._displacements(images, draws)
@@ -208,11 +208,10 @@ class Augmentation:
         """
         height, width = images.shape[2:]
         noise = draws.uniform_each(2, height, width)
-        rows = _blur_matrix(height, self.elastic_smoothness).to(images.device)
-        columns = _blur_matrix(width, self.elastic_smoothness).to(images.device)
+        rows = _blur_matrix(height, self.elastic_smoothness, images.device)
+        columns = _blur_matrix(width, self.elastic_smoothness, images.device)
         pixels = rows @ (noise * 2 - 1) @ columns.T * self.elastic_strength
-        half = torch.tensor([width / 2, height / 2], device=images.device)
-        return (pixels / half[:, None, None]).to(images.dtype)
+        return (pixels / _half_of(height, width, images.device)).to(images.dtype)
 
 
 def _box_of(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -233,19 +232,28 @@ def _box_of(images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(middles, 1).to(images.dtype), side.amax(dim=1, keepdim=True) / side
 
 
+# What does not change lies on the device: to bring it there for every batch would make both wait.
+
+
 @lru_cache(maxsize=16)
-def _positions(height: int, width: int) -> Tensor:
+def _positions(height: int, width: int, device: torch.device) -> Tensor:
     """Return x, y and 1 of every pixel's centre, from -1 to 1 across the image: (3, h * w)."""
     y = (torch.arange(height) + 0.5) * (2 / height) - 1
     x = (torch.arange(width) + 0.5) * (2 / width) - 1
     y, x = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten(), torch.ones(height * width)])
+    return torch.stack([x.flatten(), y.flatten(), torch.ones(height * width)]).to(device)
 
 
 @lru_cache(maxsize=16)
-def _blur_matrix(size: int, smoothness: float) -> Tensor:
+def _blur_matrix(size: int, smoothness: float, device: torch.device) -> Tensor:
     """Return the (size, size) matrix that blurs a row of `size` pixels, zero beyond its ends."""
     position = torch.arange(size, dtype=torch.float32)
     weight = torch.exp(-0.5 * ((position[:, None] - position[None, :]) / smoothness) ** 2)
     full = torch.exp(-0.5 * (torch.arange(-4 * size, 4 * size + 1.0) / smoothness) ** 2).sum()
-    return weight / full
+    return (weight / full).to(device)
+
+
+@lru_cache(maxsize=16)
+def _half_of(height: int, width: int, device: torch.device) -> Tensor:
+    """Return half of an image's size in pixels, x first: (2, 1, 1)."""
+    return torch.tensor([width / 2, height / 2]).to(device)[:, None, None]

@@ -13,8 +13,9 @@ A set that memory does not hold stays in its file: `read_idx(path, mmap=True)` g
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -25,41 +26,69 @@ from mnist_lab.data.idx import take_images
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.models.seeding import seeded_generator
 from mnist_lab.training.augmentation import Augmentation
+from mnist_lab.training.config import Precision
 from mnist_lab.training.draws import Draws
-from mnist_lab.training.processes import ALONE, Ranks
+from mnist_lab.training.processes import ALONE, Ranks, processes_here
 
 Batch = tuple[Tensor, Tensor]
+
+DEVICES = ("cuda", "mps", "cpu")  # in the order in which "auto" takes them
+
+
+def count_devices(kind: str) -> float:
+    """Return how many processes can each have a device of that kind on this machine."""
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return math.inf
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device called `name`; "auto" takes CUDA, then MPS, then the CPU.
+
+    Where torchrun has started more processes than there are such devices, "auto" takes the CPU.
 
     Raises
     ------
     ValueError
         If the name is unknown or this machine has no such device.
     """
-    available: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-    }
     if name == "auto":
-        return torch.device(next(kind for kind, here in available.items() if here()))
+        wanted = processes_here()
+        return torch.device(next(kind for kind in DEVICES if count_devices(kind) >= wanted))
     match = re.fullmatch(r"(\w+)(:\d+)?", name)
     kind = match[1] if match else ""
-    if kind not in available:
+    if kind not in DEVICES:
         raise ValueError(f"No device {name!r}: choose auto, cuda, mps or cpu.")
-    if not available[kind]():
+    if not count_devices(kind):
         raise ValueError(f"This machine has no {kind} device that torch can use: choose cpu.")
     return torch.device(name)
+
+
+def choose_half(device: torch.device) -> Precision:
+    """Return the 16-bit precision that a device is made for.
+
+    GPUs of before 2020, such as the T4 that Colab lends, compute in float16; bfloat16 they only
+    imitate. All else takes bfloat16, which needs no scaling of the loss.
+    """
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "float16"
+    return "bfloat16"
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a copy of a CPU's tensor on a device, without waiting for it where that can be."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Batches:
     """A data set that can be iterated again and again, one epoch each time.
 
     Epoch number e is shuffled and augmented from (`seed`, e) alone, not from what was drawn before:
-    that is what lets a resumed run go on exactly as if it had never stopped.
+    that is what lets a resumed run go on as if it had never stopped.
 
     Parameters
     ----------
@@ -103,8 +132,10 @@ class Batches:
         self.mapped = digits.images if isinstance(digits.images, np.memmap) else None
         # np.array copies: a tensor over somebody's array would change with it.
         here = np.array(digits.images if self.mapped is None else digits.images[:0])
-        self.images = torch.from_numpy(here).to(self.device)
-        self.labels = torch.from_numpy(np.array(digits.labels)).to(self.device)
+        # Where the digits are gathered: what is mapped comes from the CPU, batch by batch.
+        self._home = self.device if self.mapped is None else torch.device("cpu")
+        self.images = torch.from_numpy(here).to(self._home)
+        self.labels = torch.from_numpy(np.array(digits.labels)).to(self._home)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -132,13 +163,15 @@ class Batches:
             else:
                 images = self._take(order[chosen])
                 labels = self.labels.index_select(0, order[chosen])
+            if self.mapped is not None:
+                images, labels = move(images, self.device), move(labels, self.device)
             yield self._prepare(images, Draws(generator, whole, mine)), labels
 
     def _take(self, chosen: slice | Tensor) -> Tensor:
-        """Return the chosen images: uint8 (b, height, width), on the device."""
+        """Return the chosen images: uint8 (b, height, width), where the digits are."""
         if self.mapped is not None:
-            places = chosen if isinstance(chosen, slice) else chosen.cpu().numpy()
-            return torch.from_numpy(take_images(self.mapped, places)).to(self.device)
+            places = chosen if isinstance(chosen, slice) else chosen.numpy()
+            return torch.from_numpy(take_images(self.mapped, places))
         if isinstance(chosen, slice):
             return self.images[chosen]
         return self.images.index_select(0, chosen)
@@ -148,7 +181,7 @@ class Batches:
         if not self.shuffle:
             return None
         generator = seeded_generator(torch.device("cpu"), self.seed, epoch)
-        return torch.randperm(self.count, generator=generator).to(self.device)
+        return torch.randperm(self.count, generator=generator).to(self._home)
 
     def _prepare(self, images: Tensor, draws: Draws) -> Tensor:
         pixels = images.unsqueeze(1).float()

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.training.augmentation import Augmentation
 
+Precision = Literal["float32", "bfloat16", "float16"]
 Schedule = Literal["constant", "exponential", "cosine", "cyclic", "one_cycle"]
 
 
@@ -36,7 +37,9 @@ class TrainConfig:
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping
     average_decay: float = 0.0  # of an exponential average of the weights; 0: none
-    precision: Literal["float32", "bfloat16"] = "float32"  # of the products; weights are float32
+    # Of the products; weights are float32. `batches.choose_half` says which half a device is made
+    # for. With float16, which is for GPUs alone, the loss is scaled: small gradients would be 0.
+    precision: Precision = "float32"
     normalisation: Normalisation = MNIST_NORMALISATION
     augmentation: Augmentation | None = None
     seed: int = 0
@@ -61,7 +64,7 @@ class TrainConfig:
             "optimizer": self.optimizer in ("sgd", "adam", "adamw"),
             "schedule": self.schedule in get_args(Schedule),
             "cycles": self.cycles >= 1,
-            "precision": self.precision in ("float32", "bfloat16"),
+            "precision": self.precision in get_args(Precision),
             "seed": self.seed >= 0,
         }
         for name, right in checks.items():

@@ -19,8 +19,10 @@ does, within rounding, for a network whose examples do not see each other. Two t
   they are what is scored and saved. `benchmarks/distributed.py` measures the difference.
 - Dropout draws its own masks on each rank, so a run with two is another run, no worse one.
 
-Where a process ends, those that wait for it end too, with a status that is not 0 and a sentence;
-torchrun's own report says which was the first and how it ended.
+Where a process ends, torchrun ends the others, and its report says which was the first and how it
+ended. Those that talk through gloo notice by themselves, with a status that is not 0 and a
+sentence. Through NCCL they cannot: the GPU waits, and Python waits for the GPU. Where torchrun does
+not end them, NCCL's own watchdog does, after the time that `join` is given.
 """
 
 from __future__ import annotations
@@ -139,6 +141,11 @@ class Ranks:
 ALONE = Ranks()
 
 
+def processes_here() -> int:
+    """Return how many processes torchrun has started on this machine to train together."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+
+
 def inside_replica(model: nn.Module) -> nn.Module:
     """Return the network itself, where `Ranks.replicate` has wrapped it."""
     return model.module if isinstance(model, DistributedDataParallel) else model
@@ -178,6 +185,8 @@ def join(device: torch.device, timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
             rank=ranks.rank,
             world_size=size,
             timeout=timeout,
+            # A GPU's first exchange is then now, where an error is caught.
+            device_id=ranks.device if device.type == "cuda" else None,
         )
         with _shared_interrupt(ranks):
             yield ranks
@@ -198,8 +207,8 @@ def _own_device(device: torch.device) -> torch.device:
         found = torch.cuda.device_count()
         if here > found:
             raise ValueError(
-                f"There are {here} processes but {found} GPUs here: start at most {found}, or "
-                f"choose the CPU."
+                f"There are {here} processes but {found} GPU{'s' * (found != 1)} here: start at "
+                f"most {found}, or choose the CPU."
             )
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

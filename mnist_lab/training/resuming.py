@@ -53,6 +53,7 @@ def _expected_of(state: TrainState, layout: Mapping[str, Tensor]) -> dict[str, T
         **_named("model", state.model.state_dict()),
         **_named("average", state.average.state_dict() if state.average is not None else {}),
         **_named("best", state.scored_model.state_dict()),
+        **_named("scaler", scaler_tensors(state.scaler)),
     }
     for index, parameter in enumerate(_parameters(state)):
         # A parameter that has not learnt yet, such as a frozen one, has no moments.
@@ -100,10 +101,13 @@ def check_moments(
                 raise ValueError(f"{name} has learnt, and the optimizer has no state of it")
         elif "step" in moments:
             steps = float(tensors[f"{place}/step"])
-            if not 1 <= steps <= record["step"]:
+            # A step whose scaled gradient overflows is not taken.
+            if not (state.scaler is None) <= steps <= record["step"]:
                 raise ValueError(f"the optimizer has taken {steps:g} steps with {name}")
             if bool((tensors[f"{place}/exp_avg_sq"] < 0).any()):
                 raise ValueError(f"{place}/exp_avg_sq holds a square below 0")
+    if state.scaler is not None and not tensors["scaler/scale"] > 0:
+        raise ValueError("the loss is scaled by 0 or less")
 
 
 def read_reports(record: Mapping[str, Any], state: TrainState) -> list[EpochReport]:
@@ -255,6 +259,22 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
         entries.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def scaler_tensors(scaler: torch.amp.GradScaler | None) -> dict[str, Tensor]:
+    """Return what a scaler of the loss has found out; nothing where there is none."""
+    if scaler is None:
+        return {}
+    found = scaler.state_dict()
+    names = {"scale": "scale", "steps": "_growth_tracker"}
+    return {name: torch.tensor(float(found[key])) for name, key in names.items()}
+
+
+def load_scaler(scaler: torch.amp.GradScaler | None, tensors: dict[str, Tensor]) -> None:
+    """Put back what `scaler_tensors` took out."""
+    if scaler is not None:
+        found = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["steps"])}
+        scaler.load_state_dict(scaler.state_dict() | found)
 
 
 def report_as_json(report: EpochReport) -> dict[str, Any]:

@@ -4,8 +4,8 @@
     result = fit(MyNet(), train, validation)            # any nn.Module that returns logits
     result.model, result.best.validation.accuracy
 
-The loop is `loop`'s, for every objective. Same seed, same machine, same weights: also where the
-run was killed in between and resumed.
+The loop is `loop`'s, for every objective. On the CPU of one machine the same seed gives the same
+weights, also where the run was killed in between and resumed.
 """
 
 from __future__ import annotations
@@ -51,12 +51,14 @@ from mnist_lab.training.resuming import (
     check_same_run,
     identify_data,
     load_optimizer,
+    load_scaler,
     named_refusals,
     optimizer_tensors,
     part_of,
     read_reports,
     report_as_json,
     report_from,
+    scaler_tensors,
 )
 from mnist_lab.training.run_folders import RESUME, check_folder, claimed_by_first, find_run
 from mnist_lab.training.scoring import Score
@@ -384,6 +386,7 @@ class _Run:
         if state.average is not None:
             load_weights(state.average, part_of(tensors, "average"), source)
         load_optimizer(state.optimizer, part_of(tensors, "optimizer"))
+        load_scaler(state.scaler, part_of(tensors, "scaler"))
         state.step, state.epoch = record["step"], record["epoch"]
         state.seconds = float(record["seconds"])
         self.best_weights = part_of(tensors, "best")
@@ -406,6 +409,7 @@ class _Run:
             "model": self.state.model.state_dict(),
             "average": self.state.average.state_dict() if self.state.average else {},
             "optimizer": optimizer_tensors(self.state.optimizer),
+            "scaler": scaler_tensors(self.state.scaler),
             "best": self.best_weights,
         }
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}

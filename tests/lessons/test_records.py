@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from mnist_lab.lessons import records
-from mnist_lab.lessons.records import load_record, summarise, wilson_interval
+from mnist_lab.lessons.records import load_record, load_records, summarise, wilson_interval
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -75,10 +75,54 @@ class TestLoadRecord:
     def test_the_wheels_record_comes_first(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (tmp_path / "results").mkdir()
-        (tmp_path / "results" / "articles.json").write_text('{"from": "wheel"}')
+        (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+        (tmp_path / "benchmarks" / "results" / "articles.json").write_text('{"from": "wheel"}')
         monkeypatch.setattr(records.resources, "files", lambda _: tmp_path)
         assert load_record("articles") == {"from": "wheel"}
+
+    @pytest.fixture
+    def own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Return a folder of records in the current one, with one of the reader's own."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "results").mkdir()
+        record = json.loads((RESULTS / "step.json").read_text()) | {"hardware": "mine"}
+        (tmp_path / "results" / "step.json").write_text(json.dumps(record))
+        return tmp_path / "results"
+
+    @pytest.mark.usefixtures("own")
+    def test_what_the_reader_has_measured_comes_before_all(self) -> None:
+        assert load_record("step")["hardware"] == "mine"
+        assert load_record("speed")["hardware"] != "mine"
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda record: record["results"].pop("compile"),
+            lambda record: record.pop("hardware"),
+            lambda record: record.update(results=[]),
+            lambda record: record.update(command="another program's"),
+            lambda record: record.update(command=3),
+            lambda record: record.clear(),
+        ],
+    )
+    def test_but_not_if_a_chapter_would_miss_something(
+        self, spoil: Callable[[dict[str, Any]], object], own: Path
+    ) -> None:
+        record = json.loads((own / "step.json").read_text())
+        spoil(record)
+        (own / "step.json").write_text(json.dumps(record))
+        assert load_record("step") == json.loads((RESULTS / "step.json").read_text())
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"3", b"{", b"\xff\xfe", b"null"])
+    def test_nor_if_it_is_no_record(self, content: bytes, own: Path) -> None:
+        (own / "step.json").write_bytes(content)
+        assert load_record("step")["hardware"] != "mine"
+
+    def test_a_gpus_record_stands_beside_the_processors(self, own: Path) -> None:
+        assert [record["hardware"] for record in load_records("step")] == ["mine"]
+        record = json.loads((own / "step.json").read_text()) | {"hardware": "my GPU"}
+        (own / "step_cuda.json").write_text(json.dumps(record))
+        assert [found["hardware"] for found in load_records("step")] == ["mine", "my GPU"]
 
     def test_an_unknown_name_is_a_sentence(self) -> None:
         with pytest.raises(FileNotFoundError, match=r"no recorded result called 'nothing'\.$"):

@@ -260,6 +260,7 @@ class TestDevice:
             (False, False, "cpu"),
         ):
             monkeypatch.setattr(torch.cuda, "is_available", lambda answer=cuda: answer)
+            monkeypatch.setattr(torch.cuda, "device_count", lambda answer=cuda: int(answer))
             monkeypatch.setattr(torch.backends.mps, "is_available", lambda answer=mps: answer)
             assert choose_device("auto").type == expected
             assert choose_device("cpu").type == "cpu"

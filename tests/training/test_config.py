@@ -50,7 +50,7 @@ class TestConfig:
             {"optimizer": "lion"},
             {"schedule": "sawtooth"},
             {"cycles": 0},
-            {"precision": "float16"},
+            {"precision": "float8"},
             {"l1_penalty": -1e-3},
             {"l1_penalty": math.inf},
             {"adam_epsilon": -1.0},

@@ -598,7 +598,7 @@ class TestJoin:
     def test_on_fewer_gpus_than_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-        with pytest.raises(ValueError, match=r"^There are 2 processes but 1 GPUs here: .*\.$"):
+        with pytest.raises(ValueError, match=r"^There are 2 processes but 1 GPU here: .*\.$"):
             processes._own_device(torch.device("cuda"))
         with pytest.raises(ValueError, match=r"^Several processes cannot share mps: .*\.$"):
             processes._own_device(torch.device("mps"))

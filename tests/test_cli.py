@@ -1381,6 +1381,12 @@ def advised() -> Iterator[tuple[str, str]]:
                 yield str(path.relative_to(ROOT)), found[1]
 
 
+def options_of_benchmark(name: str) -> set[str]:
+    """What a benchmark takes, by its source and by that of the parser that all share."""
+    sources = [ROOT / "benchmarks" / f"{file}.py" for file in (name, "recording")]
+    return {o for path in sources for o in _OPTION.findall(path.read_text(encoding="utf-8"))}
+
+
 class TestAdvice:
     """Nothing advises a command or an option that does not exist."""
 
@@ -1392,7 +1398,10 @@ class TestAdvice:
                 command = part.split()[0].rstrip(".,;:")
                 assert command in parsers(), f"{place}: {line}"
                 options = set(_OPTION.findall(part))
-                assert options <= options_of(command), f"{place}: {line}"
+                known = options_of(command)
+                if command == "bench" and (named := part.split()[1:2]):
+                    known = known | options_of_benchmark(named[0].strip("`.,;:"))
+                assert options <= known, f"{place}: {line}"
 
     def test_every_command_of_the_readme_is_understood(self) -> None:
         lines = [line for place, line in advised() if place == "README.md" and "|" not in line]
@@ -1402,6 +1411,7 @@ class TestAdvice:
 
     def test_every_option_that_is_named_exists(self) -> None:
         known = {option for command in parsers() for option in options_of(command)} | {"--version"}
+        known |= options_of_benchmark("recording")  # which `bench` hands on
         found: dict[str, str] = {}
         for path in ROOT.glob("mnist_lab/**/*.py"):
             if "lessons" in path.parts:  # whose style sheets have variables that look alike

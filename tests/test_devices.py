@@ -653,7 +653,7 @@ def cells_of(chapter: str) -> Iterator[str]:
     (path,) = NOTEBOOKS.glob(f"{chapter}_*.ipynb")
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and "%pip" not in source:
+        if cell["cell_type"] == "code" and "run_pip" not in source:
             yield source
 
 

@@ -10,9 +10,11 @@ would hand to another program (EPS to Ghostscript) is not.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +71,31 @@ def load_pixels(path: str | Path) -> NDArray[np.uint8]:
                 f"{path} has {image.width}x{image.height} pixels; at most "
                 f"{_MAX_PIXELS // 1_000_000} million can be read."
             )
-        with refuse_damage(path, "cannot be read as an image"):
+        with refuse_damage(path, "cannot be read as an image"), _libtiff_kept_quiet(image):
             decoded = _decode(image)
     try:
         return _values_of(decoded)
     except MemoryError as error:
         raise DataError(f"{path} is too large: {reason_of(error)}.") from error
+
+
+@contextmanager
+def _libtiff_kept_quiet(image: Image.Image) -> Iterator[None]:
+    """Lead standard error to nowhere while a TIFF is decoded: its library itself writes there."""
+    if image.format != "TIFF":
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    with ExitStack() as stack:
+        with suppress(OSError):  # it is closed
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            stack.callback(os.close, nowhere)
+            stack.callback(os.dup2, kept, 2)
+            os.dup2(nowhere, 2)
+        yield
 
 
 def count_pages(path: str | Path) -> int:

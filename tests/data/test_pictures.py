@@ -157,6 +157,21 @@ class TestQuiet:
         assert done.stderr == ""
         assert logging.getLogger("PIL").level == logging.NOTSET  # who asks for it gets it
 
+    def test_what_libtiff_writes_by_itself_reaches_nobody(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "fax.tif"
+        Image.new("RGB", (20, 20)).save(path)
+        plain, fax = (struct.pack("<HHIH", 259, 3, 1, kind) for kind in (1, 4))  # the compression
+        content = path.read_bytes()
+        assert content.count(plain) == 1
+        path.write_bytes(content.replace(plain, fax))
+        with pytest.raises(DataError, match=r"fax\.tif cannot be read as an image: "):
+            load_pixels(path)
+        assert capfd.readouterr() == ("", "")
+        sys.stderr.write("heard\n")
+        assert capfd.readouterr().err == "heard\n"
+
 
 class TestTransparency:
     """Ink on transparency shows, whatever its colour."""

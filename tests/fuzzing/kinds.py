@@ -366,7 +366,12 @@ def make_answer(draw: Draw, _: Path) -> Attempt:
             return pick(own, parts)
         if key == "another type":
             return [np.asarray(part).astype(object) for part in parts]
-        return tuple(np.asarray(part, float) + own.normal(0, 0.1) + 0.5 for part in parts)
+        return tuple(spoilt(part, own) for part in parts)
+
+    def spoilt(part: Any, own: np.random.Generator) -> Any:
+        if isinstance(part, frozenset):  # of names
+            return part ^ {"none of them"}
+        return np.asarray(part, float) + own.normal(0, 0.1) + 0.5
 
     def answer(*given: Any) -> Any:
         right = exercise.solution(*given)

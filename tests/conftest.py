@@ -82,3 +82,11 @@ def address(site: Path) -> Iterator[str]:
 def _one_thread() -> None:
     """Tests share the cores with each other; two OpenMP threads would fight over them."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small_mnist(mnist: MNIST, monkeypatch: pytest.MonkeyPatch) -> MNIST:
+    """Let the command line find 600 digits to train on, 5,000 to validate on and 300 to test on."""
+    small = MNIST(mnist.train.subset(np.arange(5_600)), mnist.test.subset(np.arange(300)))
+    monkeypatch.setattr("mnist_lab.data.mnist.load_mnist", lambda: small)
+    return small

@@ -52,6 +52,7 @@ from mnist_lab.training.recipes import ARTICLES, PRESETS, UPSTROKES
 from mnist_lab.training.run_folders import RESUME
 from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
+from tests.command_line import run
 from tests.data.idx_files import write_idx
 
 ROOT = Path(__file__).parents[1]
@@ -78,14 +79,6 @@ OPTIONS = {
 
 class Killed(BaseException):
     """Stands for a kill."""
-
-
-@pytest.fixture
-def small_mnist(mnist: MNIST, monkeypatch: pytest.MonkeyPatch) -> MNIST:
-    """Let the command line find 600 digits to train on, 5,000 to validate on and 300 to test on."""
-    small = MNIST(mnist.train.subset(np.arange(5_600)), mnist.test.subset(np.arange(300)))
-    monkeypatch.setattr(mnist_files, "load_mnist", lambda: small)
-    return small
 
 
 @pytest.fixture(scope="module")
@@ -120,17 +113,6 @@ def is_same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     """Whether two networks are the same to the last bit."""
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run the command line in this process: status, standard output, standard error."""
-    capsys.readouterr()
-    try:
-        status = main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    shown = capsys.readouterr()
-    return status, shown.out, shown.err
 
 
 def last_line(output: str) -> Any:

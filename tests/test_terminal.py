@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_lab.cli import main
 from mnist_lab.data import mnist as mnist_files
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.models.registry import build_model
 from mnist_lab.training import loop
 from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
+from tests.command_line import run
 
 MODULE = [sys.executable, "-m", "mnist_lab"]
 
@@ -30,28 +30,11 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def small_mnist(mnist: MNIST, monkeypatch: pytest.MonkeyPatch) -> MNIST:
-    small = MNIST(mnist.train.subset(np.arange(5_600)), mnist.test.subset(np.arange(300)))
-    monkeypatch.setattr(mnist_files, "load_mnist", lambda: small)
-    return small
-
-
 def picture(path: Path) -> Path:
     page = np.full((120, 100), 255, np.uint8)
     page[20:100, 45:55] = 0
     Image.fromarray(page).save(path, format="PNG")
     return path
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    try:
-        status = main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    shown = capsys.readouterr()
-    return status, shown.out, shown.err
 
 
 class TestStreams:

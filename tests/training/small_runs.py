@@ -43,6 +43,21 @@ def make_tiny(seed: int = 5) -> Tiny:
         return Tiny()
 
 
+# All that augmentation can do to an image.
+EVERY_CHANGE = Augmentation(
+    rotate=10,
+    shift=2,
+    scale=0.1,
+    shear=5,
+    elastic_strength=20,
+    stroke=0.5,
+    aspect=0.1,
+    fill=0.2,
+    sharpen=0.5,
+    contrast=0.1,
+    noise=0.1,
+)
+
 # Five steps an epoch, the last of them on 44 images, with everything switched on.
 EVERYTHING = TrainConfig(
     epochs=3,

@@ -22,12 +22,11 @@ from mnist_lab.finetuning.ways import WAYS, finetune
 from mnist_lab.handwriting.reader import Reader
 from mnist_lab.lessons.widgets.digit_pad import DigitPad
 from mnist_lab.models.registry import MODELS, build_model
-from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate, logits_of
-from tests.training.small_runs import EVERYTHING, Sets, run
+from tests.training.small_runs import EVERY_CHANGE, EVERYTHING, Sets, run
 
 PLACE = "is_on_the_host"  # the attribute of a tensor that `.cpu()` has given
 
@@ -69,20 +68,7 @@ def train(sets: Sets) -> None:
 
 
 def train_with_everything_that_changes_images(sets: Sets) -> None:
-    changes = Augmentation(
-        rotate=10,
-        shift=2,
-        scale=0.1,
-        shear=5,
-        elastic_strength=20,
-        stroke=0.5,
-        aspect=0.1,
-        fill=0.2,
-        sharpen=0.5,
-        contrast=0.1,
-        noise=0.1,
-    )
-    config = TrainConfig(epochs=1, augmentation=changes, upstrokes=0.2, precision="bfloat16")
+    config = TrainConfig(epochs=1, augmentation=EVERY_CHANGE, upstrokes=0.2, precision="bfloat16")
     run(sets, config, "small_cnn", arguments={"width": 2})
 
 

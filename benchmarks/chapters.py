@@ -4,13 +4,13 @@
 
 About 60 minutes on one core. A chapter that is measured replaces what the record has of it.
 
-A cell whose figures come from training carries in its metadata which effect it shows:
+A cell whose numbers come from training holds one of them to a bound:
 
-    effect: {name: ch01 shuffled against sorted, value: lost, bound: 0.3}
+    show_effect("ch01 shuffled against sorted", lost, above=0.3)
 
-and asserts `value > bound`. This script executes the chapter with `SEED = 0` replaced by other
-seeds and records mean and standard deviation of `value`; a test then holds every bound at least
-three standard deviations below the mean, so that another processor does not turn a chapter red.
+This script executes the chapter with `SEED = 0` replaced by other seeds and records mean and
+standard deviation of what is shown; a test then holds every bound at least three standard
+deviations away from the mean, so that another processor does not turn a chapter red.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import nbformat
 from IPython.core.interactiveshell import InteractiveShell
 from tqdm import tqdm
 
-from mnist_lab.lessons import summarise
+from mnist_lab.lessons import collect_effects, summarise
 
 from .recording import Record, make_parser, read_arguments
 
@@ -43,20 +43,17 @@ def measure(path: Path, seed: int) -> dict[str, float]:
     A bound that does not hold for this seed is no error here: the record shows it.
     """
     shell = InteractiveShell()
-    effects: dict[str, float] = {}
-    for cell in nbformat.read(path, as_version=4).cells:
-        if cell.cell_type != "code":
-            continue
-        effect = cell.metadata.get("effect")
-        source = cell.source.replace("SEED = 0", f"SEED = {seed}")
-        if effect:
-            kept = [line for line in source.splitlines() if not line.startswith("assert ")]
-            source = "\n".join(kept)
-        with contextlib.redirect_stdout(io.StringIO()):
-            result = shell.run_cell(source)
-        result.raise_error()
-        if effect:
-            effects[effect["name"]] = float(shell.ev(effect["value"]))
+    with collect_effects() as effects:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type != "code":
+                continue
+            source = cell.source.replace("SEED = 0", f"SEED = {seed}")
+            if "show_effect(" in source:
+                kept = [line for line in source.splitlines() if not line.startswith("assert ")]
+                source = "\n".join(kept)
+            with contextlib.redirect_stdout(io.StringIO()):
+                result = shell.run_cell(source)
+            result.raise_error()
     return effects
 
 

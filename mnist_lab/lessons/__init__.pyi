@@ -1,4 +1,8 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
+from .effects import FAR as FAR
+from .effects import UNITS as UNITS
+from .effects import collect_effects as collect_effects
+from .effects import show_effect as show_effect
 from .frames import Explorer as Explorer
 from .frames import Frames as Frames
 from .frames import explore as explore
@@ -28,6 +32,7 @@ from .pictures import INK_ON_PAPER as INK_ON_PAPER
 from .pictures import RED_TO_BLUE as RED_TO_BLUE
 from .pictures import TEXT_WIDTH as TEXT_WIDTH
 from .pictures import Picture as Picture
+from .pictures import describe_drawn as describe_drawn
 from .pictures import new_axes as new_axes
 from .pictures import use_book_style as use_book_style
 from .plots import draw_attention as draw_attention
@@ -47,3 +52,4 @@ from .records import load_record as load_record
 from .records import load_records as load_records
 from .records import summarise as summarise
 from .records import wilson_interval as wilson_interval
+from .tables import Table as Table

@@ -1,6 +1,6 @@
 """Run every chapter through strict nbval, against the built wheel, in an empty folder.
 
-    python -m tools.check_chapters [ch01 ...]
+    python -m tools.check_chapters [--other-processor] [ch01 ...]
 
 This is the situation of a reader in Colab: the notebook, the package, and nothing else. As many
 chapters run at once as there are cores; the cells of each run in order, in one kernel.
@@ -8,6 +8,7 @@ chapters run at once as there are cores; the cells of each run in order, in one 
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -20,6 +21,14 @@ ROOT = Path(__file__).parents[1]
 # the many small products of chapters 2 to 4 take minutes with two threads and seconds with one.
 # torch's need not, where somebody wants more; but a chapter that loads torch first is told here.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# The libraries' own switches for an older processor: AVX2, and no more. What differs there from the
+# stored outputs differs between readers too.
+OTHER_PROCESSOR = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
 CELL_TIMEOUT = 600  # seconds; pyproject.toml tells nbval the same
 
 
@@ -49,9 +58,17 @@ def nbval_command(python: str | Path, folder: str) -> list[str]:
 
 def main() -> int:
     """Return pytest's exit status."""
-    wanted = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("chapters", nargs="*", help="ch01 ch05 ...; default: all")
+    parser.add_argument(
+        "--other-processor", action="store_true", help="with the instructions of an older one"
+    )
+    arguments = parser.parse_args()
+    wanted = arguments.chapters
     with tempfile.TemporaryDirectory() as wheel_folder, tempfile.TemporaryDirectory() as empty:
         environment = ONE_THREAD | os.environ
+        if arguments.other_processor:
+            environment |= OTHER_PROCESSOR
         environment["PYTHONPATH"] = str(install_wheel(Path(wheel_folder)))
         where = [sys.executable, "-c", "import mnist_lab; print(mnist_lab.__file__)"]
         found = subprocess.run(

@@ -50,6 +50,9 @@ TITLE = "# @title Solution"
 FOLD = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}
 # A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# A cell that draws shows its figure; its code, and the words for who does not see it, are folded.
+DRAWS = "hide-input"
+FOLD_CODE = {"jupyter": {"source_hidden": True}, "cellView": "form"}
 # What every chapter says about its kernel: no version and no name of one machine.
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -127,6 +130,13 @@ def fold(cell: NotebookNode) -> None:
             cell.source = f"{TITLE}\n{cell.source}"
     if FOLDED in tags:
         cell.metadata.update(copy.deepcopy(FOLD))
+    if DRAWS in tags and not installs(cell):
+        cell.metadata.update(copy.deepcopy(FOLD_CODE))
+
+
+def installs(cell: NotebookNode) -> bool:
+    """Whether this is a chapter's first cell, which a page folds, and whoever runs it sees."""
+    return "def run_pip(" in cell.source
 
 
 def _execute(notebook: NotebookNode, name: str) -> None:

@@ -27,6 +27,8 @@ def split(digits: DigitSet, seed: int, validation: int = 5_000) -> tuple[DigitSe
     -------
     (training part, validation part), disjoint, each in the order of the original.
     """
+    if len(digits) < 2:
+        raise DataError(f"Two digits at least are needed to hold one out, not {len(digits)}.")
     if not 0 < validation < len(digits):
         raise DataError(
             f"Cannot hold out {validation:,} of {len(digits):,} digits: choose 1 to "

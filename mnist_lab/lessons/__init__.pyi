@@ -48,8 +48,10 @@ from .plots import draw_through_layers as draw_through_layers
 from .quizzes import load_questions as load_questions
 from .quizzes import show_quiz as show_quiz
 from .records import OWN as OWN
+from .records import in_percent as in_percent
 from .records import load_record as load_record
 from .records import load_records as load_records
+from .records import look_up as look_up
 from .records import summarise as summarise
 from .records import wilson_interval as wilson_interval
 from .tables import Table as Table

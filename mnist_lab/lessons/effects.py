@@ -3,7 +3,8 @@
     show_effect("ch07 batch normalisation", normed.accuracy - deep.accuracy, above=0.4)
 
     batch normalisation
-      recorded: +69.9 ± 4.1 points (5 seeds); asserted here: more than +40
+      recorded: +69.9 ± 4.1 points (5 seeds)
+      asserted here: more than +40
 
 What training gives differs a little between processors, so that nbval could not compare the number
 of one run. It compares the record, and the cell fails where its own number passes the bound. A run
@@ -79,8 +80,8 @@ def show_effect(
     spread = _show(std, unit, decimals, signed=False)
     lines = [
         label,
-        f"  recorded: {_show(mean, unit, decimals)} ± {spread} {unit} ({record['n']} seeds); "
-        f"asserted here: {asserted}",
+        f"  recorded: {_show(mean, unit, decimals)} ± {spread} {unit} ({record['n']} seeds)",
+        f"  asserted here: {asserted}",
     ]
     if abs(value - mean) > max(FAR * std, 0.02 * abs(mean)):
         lines.append(f"  this run: {_show(value, unit, decimals)} {unit}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -146,7 +147,7 @@ def describe_drawn(figure: Figure, *, values: bool = True) -> str:
     ----------
     figure : Figure
     values : bool
-        Whether to end with a digest of the numbers, rounded to 1/500 of their range.
+        Whether to end with a digest of the numbers, rounded to 1/500 of their range or less.
     """
     said: dict[str, list[int]] = {}
     digest = hashlib.sha256()
@@ -154,14 +155,28 @@ def describe_drawn(figure: Figure, *, values: bool = True) -> str:
         counts = said.setdefault(kind, [0, 0])
         counts[0] += 1
         counts[1] += len(data)
-        finite = data[np.isfinite(data)]
-        reach = float(np.ptp(finite)) or float(np.abs(finite).max()) if finite.size else 0.0
-        rounded = np.round(data / (reach / _STEPS or 1.0))
-        rounded = np.nan_to_num(rounded, nan=-1e6, posinf=1e6, neginf=-1e6) + 0.0  # no minus 0
         digest.update(f"{kind} {data.shape}".encode())
-        digest.update(rounded.tobytes())
+        # Along and upwards each have a range of their own; an image has one.
+        columns = [data] if kind == "image" else list(data.T)
+        for column in columns:
+            step, multiples = _round_coarsely(column)
+            digest.update(f"{step:.3g}".encode())
+            digest.update(multiples.tobytes())
     words = ", ".join(_count(kind, *counts) for kind, counts in said.items()) or "nothing"
     return f"[{words}: {digest.hexdigest()[:8]}]" if values and said else f"[{words}]"
+
+
+def _round_coarsely(data: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Return a step, of which there are 500 to 1,000 in the range, and numbers as its multiples.
+
+    It is the same for ranges of about the same size, so that noise at one end of them changes
+    nothing; and no round one, so that no round number lies midway between two multiples.
+    """
+    finite = data[np.isfinite(data)]
+    reach = float(np.ptp(finite)) or float(np.abs(finite).max()) if finite.size else 0.0
+    step = math.pi * 2.0 ** math.floor(math.log2(reach / _STEPS / math.pi)) if reach else 1.0
+    rounded = np.round(data / step)
+    return step, np.nan_to_num(rounded, nan=-1e6, posinf=1e6, neginf=-1e6) + 0.0  # no minus 0
 
 
 def _count(kind: str, things: int, parts: int) -> str:

@@ -39,6 +39,9 @@ _COLOURS = {
 def load_questions(chapter: str) -> list[dict[str, Any]]:
     """Return the questions of a chapter such as "ch01", as jupyterquiz takes them.
 
+    Each has an `id` besides, which stays when its words change: by it the pages know an answer
+    again, and a deck of cards its card.
+
     Raises
     ------
     FileNotFoundError
@@ -55,7 +58,10 @@ def show_quiz(chapter: str) -> None:
     try:
         random.seed(chapter)  # jupyterquiz draws the ids of its elements
         display_quiz(
-            load_questions(chapter),
+            [
+                {name: part for name, part in question.items() if name != "id"}
+                for question in load_questions(chapter)
+            ],
             colors=_COLOURS,
             border_radius=6,
             max_width=680,

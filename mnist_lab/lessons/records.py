@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -72,6 +72,30 @@ def load_records(name: str) -> list[dict[str, Any]]:
     return records
 
 
+def look_up(record: Any, path: str) -> Any:
+    """Follow `path`, keys (or list positions) joined by dots, into a record.
+
+        look_up(load_record("speed"), "results.fast.accuracy.mean")
+
+    Raises
+    ------
+    KeyError
+        With the part of the path that is not there, and what is there instead.
+    """
+    value = record
+    walked = ""
+    for key in path.split("."):
+        walked = f"{walked}.{key}" if walked else key
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)[:60]
+            raise KeyError(f"'{walked}' is not there (found: {found})")
+    return value
+
+
 def summarise(values: Sequence[float]) -> dict[str, Any]:
     """Return mean, standard deviation (n - 1) and the 95 % interval of the mean (Student's t).
 
@@ -94,6 +118,12 @@ def summarise(values: Sequence[float]) -> dict[str, Any]:
     numbers = {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
     rounded = {k: None if math.isnan(v) else round(v, 6) for k, v in numbers.items()}
     return {**rounded, "n": n, "values": [round(float(v), 6) for v in values]}
+
+
+def in_percent(summary: Mapping[str, Any], decimals: int = 1) -> str:
+    """Return the shares that `summarise` has summarised as a table shows them: "98.4 ± 0.2"."""
+    shown = [summary["mean"]] if summary["std"] is None else [summary["mean"], summary["std"]]
+    return " ± ".join(f"{100 * share:.{decimals}f}" for share in shown)
 
 
 def wilson_interval(correct: float, count: int) -> tuple[float, float]:

@@ -76,8 +76,9 @@ class Table:
         """The table as HTML."""
         # Jupyter sets every cell to the right; words stand at the left.
         left = ["" if numbers else ' style="text-align: left"' for numbers in self._of_numbers]
+        # The corner above the rows' names may be empty: then it heads nothing.
         head = "".join(
-            f'<th scope="col"{side}>{escape(name)}</th>'
+            f'<th scope="col"{side}>{escape(name)}</th>' if name else "<td></td>"
             for name, side in zip(self.header, left, strict=True)
         )
         body = "\n".join(

@@ -8,15 +8,16 @@ import re
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
 
 import mnist_lab
+from mnist_lab.lessons import plots
 from mnist_lab.lessons.quizzes import load_questions
 from mnist_lab.lessons.records import load_record
+from tools.notebooks import installs
 
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -83,15 +84,92 @@ def test_pictures_carry_alt_text(path: Path) -> None:
     assert min(len(text) for text in texts) > 30
 
 
+def is_folded(cell: NotebookNode) -> bool:
+    return bool({"hide-input", "hide-cell"} & set(tags(cell)))
+
+
 @each_chapter
 def test_cells_are_short(path: Path) -> None:
-    lengths = [
-        sum(not line.startswith("# @title") for line in cell.source.splitlines())
+    lengths: dict[bool, list[int]] = {False: [], True: []}
+    for cell in cells(path)[1:]:  # the first is that of every chapter
+        written = [line for line in cell.source.splitlines() if not line.startswith("# @title")]
+        lengths[is_folded(cell)].append(len(written))
+    assert max(lengths[False]) <= 25
+    assert sum(lengths[False]) / len(lengths[False]) <= 12
+    assert max(lengths[True]) <= 50
+
+
+@each_chapter
+def test_lines_of_code_fit_the_page(path: Path) -> None:
+    wide = [
+        line
         for cell in cells(path)
+        if not installs(cell)
+        for line in cell.source.splitlines()
+        if len(line) > 76
     ]
-    assert max(lengths) <= 25
-    own = lengths[1:]  # the first is that of every chapter
-    assert sum(own) / len(own) <= 12
+    assert wide == []
+
+
+DRAWING = {"Picture", "new_axes"} | {name for name in vars(plots) if name.startswith("draw_")}
+
+
+def draws(cell: NotebookNode) -> bool:
+    """Whether a cell makes a figure, with the words for who does not see it."""
+    names = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+    return bool(re.search(r"\balt=", cell.source) or names & DRAWING)
+
+
+@each_chapter
+def test_what_draws_is_folded_and_shows_its_figure(path: Path) -> None:
+    code = cells(path)
+    for cell in code[1:]:
+        assert is_folded(cell) or not draws(cell), cell.source
+    # A box with nothing below it may stand alone, but not on top of another.
+    everything = nbformat.read(path, as_version=4).cells
+    boxes = [cell for cell in everything if cell.source.strip()]
+    for cell, following in pairwise(boxes):
+        if cell.cell_type == following.cell_type == "code" and "hide-input" in tags(cell):
+            assert cell.outputs or not is_folded(following), cell.source
+
+
+def prints_only_words(node: ast.AST) -> bool:
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "print" and node.args):
+        return False
+    return all(
+        isinstance(part, ast.Constant)
+        or (
+            isinstance(part, ast.JoinedStr)
+            and not any(isinstance(value, ast.FormattedValue) for value in part.values)
+        )
+        for part in node.args
+    )
+
+
+@each_chapter
+def test_no_sentence_is_printed_in_place_of_a_number(path: Path) -> None:
+    sentences = [
+        ast.unparse(node)
+        for cell in cells(path)[1:]
+        if "solution" not in tags(cell)
+        for node in ast.walk(ast.parse(cell.source))
+        if prints_only_words(node)
+    ]
+    assert sentences == []
+
+
+@each_chapter
+def test_results_stand_in_tables(path: Path) -> None:
+    """Three lines with the same three columns or more are a table: `Table` shows it as one."""
+    for cell in cells(path):
+        for output in cell.outputs:
+            columns = [
+                len(re.split(r" {2,}", line.strip()))
+                for line in output.get("text", "").splitlines()
+                if not line.lstrip().startswith("[")  # an array
+            ]
+            runs = (tuple(columns[at : at + 3]) for at in range(len(columns) - 2))
+            assert not any(len(set(run)) == 1 and run[0] >= 3 for run in runs), output.text
 
 
 @each_chapter
@@ -142,7 +220,7 @@ def test_every_exercise_has_a_hint_and_a_folded_solution_that_checks_itself(path
         assert "*Hint: " in notebook.cells[index].source + following[0].source
         solution = next(cell for cell in following if cell.cell_type == "code")
         assert {"solution", "hide-cell"} <= set(tags(solution))
-        assert "assert " in solution.source
+        assert re.search(r"assert |show_effect\(", solution.source)
 
 
 def shows_frames(cell: NotebookNode) -> bool:
@@ -203,7 +281,8 @@ def test_a_cell_that_trains_asserts_what_it_shows(path: Path) -> None:
     training = [source for source, tree in trees.items() if trains(tree, calls)]
     assert training
     for source in training:
-        assert "assert " in source or "print(error)" in source, source
+        held = ("assert ", "show_effect(", "print(error)")
+        assert any(word in source for word in held), source
 
 
 @each_chapter
@@ -230,37 +309,58 @@ def test_imports_of_the_package_are_sorted_and_short(path: Path) -> None:
             assert max(map(len, lines)) <= 77
 
 
-def effects() -> list[tuple[str, dict[str, Any], str]]:
-    return [
-        (cell.metadata["effect"]["name"], cell.metadata["effect"], cell.source)
+def effects() -> list[tuple[str, dict[str, float]]]:
+    """The name of each effect that a chapter shows, and its bound."""
+    calls = [
+        node
         for path in PATHS
-        for cell in cells(path)
-        if "effect" in cell.metadata
+        for cell in cells(path)[1:]
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "show_effect"
+    ]
+    return [
+        (
+            ast.literal_eval(call.args[0]),
+            {
+                str(word.arg): ast.literal_eval(word.value)
+                for word in call.keywords
+                if word.arg in {"above", "below"}
+            },
+        )
+        for call in calls
     ]
 
 
-@pytest.mark.parametrize(("name", "effect", "source"), effects(), ids=lambda value: str(value)[:40])
-def test_effects_hold_with_a_margin(name: str, effect: dict[str, Any], source: str) -> None:
+@pytest.mark.parametrize(("name", "bound"), effects(), ids=str)
+def test_effects_hold_with_a_margin(name: str, bound: dict[str, float]) -> None:
     recorded = load_record("chapters")["results"][name]
     assert recorded["n"] >= 5
-    assert recorded["mean"] - MARGIN * recorded["std"] >= effect["bound"]
-    assert f"assert {effect['value']} > {effect['bound']}" in source
+    reach = MARGIN * recorded["std"]
+    if "above" in bound:
+        assert recorded["mean"] - reach >= bound["above"]
+    else:
+        assert recorded["mean"] + reach <= bound["below"]
 
 
 def test_every_recorded_effect_is_shown_by_a_chapter() -> None:
-    assert set(load_record("chapters")["results"]) == {name for name, _, _ in effects()}
+    assert set(load_record("chapters")["results"]) == {name for name, _ in effects()}
 
 
 @each_chapter
 def test_has_a_quiz_with_one_right_answer_or_more_and_feedback(path: Path) -> None:
     questions = load_questions(path.stem[:4])
     assert len(questions) >= 5
+    ids = [question["id"] for question in questions]
+    assert len(set(ids)) == len(ids)
     for question in questions:
+        assert re.fullmatch("[a-z][a-z0-9_]+", question["id"])
         assert question["question"].strip().endswith((".", "?", ".)", "...", ")"))
         answers = question["answers"]
         right = [answer for answer in answers if answer.get("correct")]
         assert len(right) == 1 or (question["type"] == "many_choice" and right)
-        assert all(answer["feedback"].strip() for answer in answers)
+        feedback = [answer["feedback"].strip() for answer in answers]
+        assert all(feedback)
+        assert len(set(feedback)) == len(feedback)  # by which the page knows an answer again
 
 
 @each_chapter

@@ -92,7 +92,7 @@ class TestGradientCheck:
         report = gradient_check(cubes, 3 * self.at**2, self.at)
         assert report.passed
         assert report.error < 1e-8
-        assert str(report) == "right"
+        assert str(report) == "right, worst error below 1e-08"
 
     def test_the_worst_entry_is_reported(self) -> None:
         gradient = 3 * self.at**2
@@ -116,6 +116,14 @@ class TestGradientCheck:
     def test_the_bound(self) -> None:
         assert GradientReport(9.9e-7, (0,), 1.0, 1.0).passed
         assert not GradientReport(1e-6, (0,), 1.0, 1.0).passed
+
+    @pytest.mark.parametrize(
+        ("error", "bound"), [(0, 1e-8), (3e-13, 1e-8), (9.9e-9, 1e-8), (2e-8, 1e-6), (0.02, 1)]
+    )
+    def test_how_near_is_said_in_steps_of_a_hundred(self, error: float, bound: float) -> None:
+        report = GradientReport(error, (0,), 1.0, 1.0)
+        assert report.error <= report.bound == pytest.approx(bound)
+        assert not report.passed or str(report) == f"right, worst error below {bound:.0e}"
 
     def test_one_small_wrong_entry_fails(self) -> None:
         gradient = 3 * self.at**2

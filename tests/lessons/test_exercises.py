@@ -28,6 +28,7 @@ from mnist_lab.lessons.exercises import (
     EXERCISES,
     SUSPECT_TITLES,
     SUSPECTS,
+    WIDTH,
     check,
     judge_answer,
     running,
@@ -95,6 +96,13 @@ class TestEveryExercise:
         verdict = judge_answer(name, EXERCISES[name].solution)
         assert verdict.right
         assert verdict.text.startswith(f"{name}: right")
+        assert verdict.text.endswith(f" Code: {EXERCISES[name].code}.")
+        assert len(verdict.text) <= WIDTH  # the code stands in one line with the name
+
+    def test_has_a_code_of_its_own_that_makes_no_word(self) -> None:
+        codes = [exercise.code for exercise in EXERCISES.values()]
+        assert len(set(codes)) == len(codes)
+        assert all(re.fullmatch("[B-DF-HJ-NP-TV-XZ]{4}", code) for code in codes)
 
     @pytest.mark.parametrize(("name", "says", "answer"), MISTAKES)
     def test_tells_each_mistake_from_the_solution_and_from_the_others(
@@ -203,9 +211,12 @@ class TestCheck:
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:
         assert check("relu_backward", lambda gradient, inputs: gradient * (inputs > 0)) is True
-        assert capfd.readouterr() == ("relu_backward: right, on all 6 cases.\n", "")
+        assert capfd.readouterr() == (
+            "relu_backward: right, on all 6 cases. Code: SVPC.\n",
+            "",
+        )
         assert check("suspects", EXERCISES["suspects"].solution)
-        assert capfd.readouterr() == ("suspects: right.\n", "")
+        assert capfd.readouterr() == ("suspects: right. Code: HRTV.\n", "")
 
     def test_prints_what_is_wrong_in_narrow_lines(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert check("relu_backward", lambda gradient, inputs: gradient * (inputs >= 0)) is False
@@ -676,7 +687,7 @@ class TestSolutions:
             mistakes=(usual("You square.", lambda number: number**2),),
         )
         assert judge(exercise, lambda number: number + number).text == (
-            "double: right, on all 2 cases."
+            "double: right, on all 2 cases. Code: TCHQ."
         )
         assert (
             judge(exercise, lambda number: number * number).text == "double: not yet. You square."

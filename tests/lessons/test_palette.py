@@ -147,7 +147,7 @@ class TestStyleSheets:
         import page_colours
 
         page_colours.write_sheet(
-            SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=tmp_path)
+            SimpleNamespace(builder=SimpleNamespace(name="html"), outdir=tmp_path)
         )
         by_day, night, by_night = (
             (tmp_path / "_static" / "palette.css").read_text().partition('[data-theme="dark"]')

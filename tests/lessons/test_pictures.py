@@ -87,6 +87,21 @@ class TestDescribeDrawn:
         assert drawn(3.0) != drawn(2.9)
         assert drawn(3.0) == drawn(3.0 + 1e-6)
 
+    @pytest.mark.parametrize("kind", ["plot", "bar", "scatter", "fill_between"])
+    def test_a_small_number_far_along_counts(self, kind: str) -> None:
+        def drawn(last: float) -> str:
+            figure, axes = new_axes()
+            getattr(axes, kind)([100, 10_000, 50_000], [0.56, 0.55, last])
+            return describe_drawn(figure)
+
+        assert drawn(0.54) != drawn(0.541)
+        assert drawn(0.54) == drawn(0.54 + 1e-7)
+
+    @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [0.9, 0.9, 0.9]])
+    def test_twice_the_numbers_are_other_numbers(self, values: list[float]) -> None:
+        twice = [2 * value for value in values]
+        assert describe_drawn(draw_all(values)) != describe_drawn(draw_all(twice))
+
     def test_holes_and_infinities_are_numbers_too(self) -> None:
         whole, holed = draw_all([1.0, 2.0, 3.0]), draw_all([1.0, np.nan, 3.0])
         assert describe_drawn(whole) != describe_drawn(holed) == describe_drawn(holed)

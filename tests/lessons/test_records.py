@@ -13,7 +13,13 @@ import pytest
 from scipy import stats
 
 from mnist_lab.lessons import records
-from mnist_lab.lessons.records import load_record, load_records, summarise, wilson_interval
+from mnist_lab.lessons.records import (
+    in_percent,
+    load_record,
+    load_records,
+    summarise,
+    wilson_interval,
+)
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -35,6 +41,12 @@ class TestSummarise:
         assert (found["mean"], found["n"]) == (0.5, 1)
         assert found["std"] is found["low"] is found["high"] is None
         json.dumps(found, allow_nan=False)
+
+    def test_is_shown_in_per_cent_with_its_spread_if_it_has_one(self) -> None:
+        found = summarise([0.98, 0.99, 1.0])
+        assert in_percent(found) == "99.0 ± 1.0"
+        assert in_percent(found, decimals=2) == "99.00 ± 1.00"
+        assert in_percent(summarise([0.5])) == "50.0"
 
     def test_no_value_is_a_sentence(self) -> None:
         with pytest.raises(ValueError, match=r"^There is nothing to summarise\.$"):

@@ -33,6 +33,11 @@ def test_a_column_of_words_stands_at_the_left() -> None:
     assert [cell.get("style") for cell in table.iterfind(".//td")] == ["text-align: left"] * 2
 
 
+def test_an_empty_corner_heads_nothing() -> None:
+    table = ElementTree.fromstring(Table("C", ["", "b"], [["one", "1"]]).html)
+    assert [cell.text for cell in table.iterfind(".//thead//th")] == ["b"]
+
+
 def test_a_notebook_shows_both() -> None:
     assert TABLE._repr_mimebundle_() == {"text/html": TABLE.html, "text/plain": str(TABLE)}
 

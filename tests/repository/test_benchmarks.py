@@ -547,9 +547,9 @@ class TestChapters:
     ) -> None:
         cells = [
             nbformat.v4.new_code_cell("SEED = 0\nx = SEED + 1"),
-            nbformat.v4.new_code_cell("assert x > 9", metadata={"effect": {
-                "name": "ch01 twice", "value": "2 * x", "bound": 9}}),
-        ]  # fmt: skip
+            nbformat.v4.new_code_cell("from mnist_lab.lessons import show_effect"),
+            nbformat.v4.new_code_cell('show_effect("ch01 twice", 2 * x, above=9)\nassert x > 9'),
+        ]
         path = tmp_path / "ch01_a.ipynb"
         nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
         monkeypatch.setattr(chapters, "NOTEBOOKS", {"ch01": path})

@@ -184,16 +184,17 @@ CHAPTERS = sorted(notebooks.NOTEBOOKS.glob("ch*.ipynb"))
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:4])
 class TestFolding:
-    """Where a chapter is run, what answers an exercise is as folded as on the page."""
+    """Where a chapter is run, what answers an exercise or draws is as folded as on the page."""
 
     def test_is_the_same_on_the_page_in_jupyter_and_in_colab(self, path: Path) -> None:
         for cell in read(path).cells:
             tags = cell.metadata.get("tags", [])
             folded = "hide-cell" in tags
+            code_folded = folded or ("hide-input" in tags and not notebooks.installs(cell))
             jupyter = cell.metadata.get("jupyter", {})
-            assert bool(jupyter.get("source_hidden")) == folded, cell.source
+            assert bool(jupyter.get("source_hidden")) == code_folded, cell.source
             assert bool(jupyter.get("outputs_hidden")) == folded, cell.source
-            assert (cell.metadata.get("cellView") == "form") == folded, cell.source
+            assert (cell.metadata.get("cellView") == "form") == code_folded, cell.source
             assert folded or SOLUTION not in tags, cell.source
 
     def test_shows_no_line_of_a_solution(self, path: Path) -> None:

@@ -7,7 +7,8 @@
 
     check("relu_backward", relu_backward)
 
-prints what is not right yet, in a sentence or two, and returns False. An answer is tried on cases
+prints what is not right yet, in a sentence or two, and returns False. With a right answer goes a
+code of four letters, which ticks the exercise on the chapter's page. An answer is tried on cases
 that bring the difference out: ties, zeros, logits of 10,000, batches that are not square. Each
 chapter's exercises stand in a file of its own. `SUSPECTS` are six layers for chapter 3, by name,
 some with a wrong gradient; `SUSPECT_TITLES` says what each claims to be. Imports NumPy alone.

@@ -44,7 +44,6 @@ def run_once(recipe: Recipe, mnist: MNIST, seed: int, device: str) -> dict[str, 
         config,
         arguments=recipe.arguments,
         device=device,
-        progress=False,
     )
     score = evaluate(run.model, test)
     if recipe.scores_in_eval_mode:

@@ -24,8 +24,10 @@ from .recording import Record, make_parser, read_arguments
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 
 
-def train_members(preset: str, count: int) -> list[torch.nn.Module]:
-    """Train what is not there yet; return the members in order of their seeds."""
+def train_members(
+    preset: str, count: int, device: str = "cpu", folder: Path = CHECKPOINTS
+) -> list[torch.nn.Module]:
+    """Train what is not in `folder` yet; return the members in order of their seeds."""
     recipe = PRESETS[preset]
     train, validation = split(load_mnist().train, seed=0)
     members = []
@@ -36,17 +38,20 @@ def train_members(preset: str, count: int) -> list[torch.nn.Module]:
             validation,
             replace(recipe.config, seed=seed),
             arguments=recipe.arguments,
-            device="cpu",
-            folder=CHECKPOINTS / f"{preset}_{seed}",
+            device=device,
+            folder=folder / f"{preset}_{seed}",
             resume=True,
         )
         members.append(result.model)
     return members
 
 
-def accuracy_by_size(members: list[torch.nn.Module], digits: DigitSet, preset: str) -> list[float]:
+def accuracy_by_size(
+    members: list[torch.nn.Module], digits: DigitSet, preset: str, device: str = "cpu"
+) -> list[float]:
     """Return the accuracy of the first one, two, ... members together."""
-    batches = Batches(digits, normalisation=PRESETS[preset].config.normalisation)
+    normalisation = PRESETS[preset].config.normalisation
+    batches = Batches(digits, device=device, normalisation=normalisation)
     probabilities = torch.stack([logits_of(member, batches).softmax(1) for member in members])
     sizes = torch.arange(1, len(members) + 1)[:, None, None]
     together = (probabilities.cumsum(0) / sizes).argmax(2)  # (members, n)

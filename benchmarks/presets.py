@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mnist_lab.data import load_mnist, split
+from mnist_lab.data import MNIST, load_mnist, split
 from mnist_lab.models import build_model, count_parameters
 from mnist_lab.training import PRESETS, Batches, Recipe, evaluate, fit
 
@@ -41,12 +41,24 @@ def is_recipe(recorded: dict[str, Any] | None, recipe: Recipe) -> bool:
     return describes(recorded, recipe)
 
 
+def run_once(recipe: Recipe, mnist: MNIST, seed: int, device: str) -> dict[str, float]:
+    """Train a recipe from one seed, choose its epoch, and score it once on the test set."""
+    config = replace(recipe.config, seed=seed)
+    train, validation = split(mnist.train, seed=0)
+    run = fit(recipe.model, train, validation, config, arguments=recipe.arguments, device=device)
+    test = Batches(mnist.test, device=device, normalisation=config.normalisation)
+    return {
+        "accuracy": evaluate(run.model, test).accuracy,
+        "validation_accuracy": run.best.validation.accuracy,
+        "seconds": run.seconds,
+    }
+
+
 def main() -> None:
     """Measure what the record lacks."""
     arguments = read_arguments(make_parser(__doc__, seeds=5, only=PRESETS, devices=DEVICES))
     record = Record("presets", arguments)
     mnist = load_mnist()
-    train, validation = split(mnist.train, seed=0)
     for name in arguments.only:
         recipe = PRESETS[name]
         entry = record.entry(name)
@@ -54,29 +66,14 @@ def main() -> None:
             entry.clear()
             entry["recipe"] = as_json(recipe)
         for seed in range(measured(entry, "accuracy"), arguments.seeds):
-            config = replace(recipe.config, seed=seed)
-            run = fit(
-                recipe.model,
-                train,
-                validation,
-                config,
-                arguments=recipe.arguments,
-                device=record.device,
-            )
-            test = Batches(mnist.test, device=record.device, normalisation=config.normalisation)
-            score = evaluate(run.model, test)
-            figures = {
-                "accuracy": score.accuracy,
-                "validation_accuracy": run.best.validation.accuracy,
-                "seconds": run.seconds,
-            }
+            figures = run_once(recipe, mnist, seed, record.device)
             for key, value in figures.items():
                 add(entry, key, value)
-            entry["epochs"] = config.epochs
+            entry["epochs"] = recipe.config.epochs
             entry["parameters"] = count_parameters(build_model(recipe.model, **recipe.arguments))
             entry["measured"] = record.describe()
             record.save(name, seed, figures)
-            record.log_test_look(f"preset {name}", seed, score.accuracy)
+            record.log_test_look(f"preset {name}", seed, figures["accuracy"])
 
 
 if __name__ == "__main__":

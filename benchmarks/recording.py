@@ -33,6 +33,7 @@ from mnist_lab.training import choose_device
 
 # Who has the wheel has records of others in it: new ones go into the current folder.
 RESULTS = Path(__file__).parent / "results" if __package__ == "benchmarks" else Path("results")
+LEDGER = "ledger.json"  # beside the records
 DEVICES = ("cpu", "cuda", "mps")
 
 
@@ -298,22 +299,27 @@ class Record:
         self._written = parts
 
     def log_test_look(self, recipe: str, seed: int, accuracy: float) -> None:
-        """Add a line to the ledger: somebody has looked at the test set."""
-        path = self.folder / "ledger.json"
-        looks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        looks.append(
-            {
-                "recipe": recipe,
-                "seed": seed,
-                "accuracy": accuracy,
-                "date": datetime.date.today().isoformat(),
-                "command": self.command,
-            }
-        )
-        # One look a line: a diff then shows one look.
-        lines = ",\n".join(json.dumps(look) for look in looks)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, f"[\n{lines}\n]\n")
+        """Add a line to the ledger beside this record."""
+        log_test_look(self.folder, recipe, seed, accuracy, self.command)
+
+
+def log_test_look(folder: Path, recipe: str, seed: int, accuracy: float, command: str) -> None:
+    """Add a line to the ledger in `folder`: somebody has looked at the test set."""
+    path = folder / LEDGER
+    looks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    looks.append(
+        {
+            "recipe": recipe,
+            "seed": seed,
+            "accuracy": accuracy,
+            "date": datetime.date.today().isoformat(),
+            "command": command,
+        }
+    )
+    # One look a line: a diff then shows one look.
+    lines = ",\n".join(json.dumps(look) for look in looks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, f"[\n{lines}\n]\n")
 
 
 # --- What a record holds -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,7 +23,7 @@ from mnist_lab import __version__
 from mnist_lab.terminal import let_go_of_pipes, noticing_ctrl_c, prepare_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from importlib.resources.abc import Traversable
 
     import torch
@@ -91,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_export(commands)
     _add_bench(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -314,6 +316,33 @@ def _add_bench(commands: Any) -> None:
         "options", nargs=argparse.REMAINDER, metavar="...", help="what the benchmark itself takes"
     )
     parser.set_defaults(run=_bench)
+
+
+def _add_verify(commands: Any) -> None:
+    parser = commands.add_parser(
+        "verify",
+        help="measure a published number again, and say whether it holds",
+        description="Measure a number that README or a page states again, as it was measured "
+        "there, and say whether it holds: status 0 if it does, 1 if not. Without a name, list the "
+        "claims. A number holds where the new mean lies in the record's 95 % prediction interval; "
+        "seconds are told and not judged, as they are the machine's. Looks at the test set are "
+        "written to results/ledger.json in the current folder.",
+        epilog="With --json: claim, holds, runs, device, hardware, recorded_hardware, ledger "
+        "(null if the test set was not looked at), and numbers: for each by its name recorded, "
+        "measured, low, high and holds (null where nothing is judged). Without a name: claims.",
+    )
+    parser.add_argument(
+        "name", nargs="?", type=_name, metavar="CLAIM", help="such as fast; without one, list them"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_whole(1, 1000),
+        metavar="N",
+        help="train from N seeds (default: as many as were recorded)",
+    )
+    _add_device(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_verify)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -732,16 +761,12 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from importlib import import_module, resources, util
+    from importlib import import_module, resources
 
     from mnist_lab.extras import needs_extra
     from mnist_lab.lessons.records import OWN
 
-    # In the wheel they are a part of this package, in a checkout they lie beside it.
-    places = ("mnist_lab.benchmarks", "benchmarks")
-    place = next((place for place in places if util.find_spec(place)), None)
-    if place is None:
-        raise ValueError("The benchmarks are not here: they come with the package or a checkout.")
+    place = _find_benchmarks()
     files = resources.files(place).iterdir()
     names = sorted(f.name.removesuffix(".py") for f in files if "\ndef main(" in _text_of(f))
     if arguments.name not in names:
@@ -759,6 +784,123 @@ def _bench(arguments: argparse.Namespace) -> int:
     finally:
         sys.argv = ours
     return 0
+
+
+def _find_benchmarks() -> str:
+    """Return the name of the package of benchmarks.
+
+    In the wheel they are a part of this package, in a checkout they lie beside it.
+    """
+    from importlib import util
+
+    places = ("mnist_lab.benchmarks", "benchmarks")
+    place = next((place for place in places if util.find_spec(place)), None)
+    if place is None:
+        raise ValueError("The benchmarks are not here: they come with the package or a checkout.")
+    return place
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from difflib import get_close_matches
+    from importlib import import_module
+
+    from mnist_lab.lessons.records import OWN
+
+    claims = import_module(f"{_find_benchmarks()}.claims")
+    if arguments.name is None:
+        _list_claims(claims.CLAIMS)
+        _end(arguments, {"claims": {name: str(c) for name, c in claims.CLAIMS.items()}})
+        return 0
+    if arguments.name not in claims.CLAIMS:
+        near = get_close_matches(arguments.name, claims.CLAIMS)
+        like = f"like it: {', '.join(near)}" if near else f"there are {', '.join(claims.CLAIMS)}"
+        raise ValueError(f"No claim {arguments.name!r:.60}; {like}.")
+    claim = claims.CLAIMS[arguments.name]
+    runs = arguments.seeds or claim.recorded_runs
+    ledger = OWN / "ledger.json" if claim.looks else None
+    _tell(_announce(claim, runs, ledger))
+    command = f"python -m mnist_lab verify {arguments.name}"
+    found = claims.verify(claim, runs, arguments.device, OWN, command)
+    holds = all(number.holds is not False for number in found)
+    machine, origin = claims.describe_machine(arguments.device), claim.origin()
+    _say_comparisons(claims, found, machine, origin)
+    _say(f"{arguments.name} {'holds' if holds else 'does not hold'}")
+    numbers = {
+        number.name: {
+            "recorded": number.recorded["mean"],
+            "measured": number.measured["mean"],
+            "low": number.low,
+            "high": number.high,
+            "holds": number.holds,
+        }
+        for number in found
+    }
+    record = {
+        "claim": arguments.name,
+        "holds": holds,
+        "runs": runs,
+        "device": machine["device"],
+        "hardware": machine["hardware"],
+        "recorded_hardware": origin.get("hardware"),
+        "ledger": str(ledger) if ledger else None,
+        "numbers": numbers,
+    }
+    _end(arguments, record)
+    return 0 if holds else 1
+
+
+def _list_claims(claims: Mapping[str, Any]) -> None:
+    width = max(map(len, claims))
+    for name, claim in claims.items():
+        spent = _about(claim.minutes(claim.recorded_runs))
+        _say(f"{name:{width}}  {spent or 'at once':>12}  {claim}")
+
+
+def _about(minutes: float) -> str:
+    """Return how long something took, in a few words; nothing if it took no time."""
+    if minutes >= 1:
+        return f"about {minutes:.0f} min"
+    return f"about {60 * minutes:.0f} s" if minutes else ""
+
+
+def _announce(claim: Any, runs: int, ledger: Path | None) -> str:
+    words = [str(claim)]
+    if spent := _about(claim.minutes(runs)):
+        words.append(f"To measure it took {spent} where it was recorded.")
+    if ledger:
+        words.append(
+            f"Looks at the test set are written to {ledger}; nothing may be chosen by them."
+        )
+    return " ".join(words)
+
+
+def _say_comparisons(
+    claims: Any, found: Sequence[Any], machine: dict[str, str], origin: dict[str, Any]
+) -> None:
+    """Print a line for every number: recorded, measured, and between what it has to lie."""
+    rows = [("", "recorded", "measured here", "holds between", "")]
+    for number in found:
+        words = partial(claims.in_words, number.name)
+        verdict = {True: "holds", False: "does not hold", None: "not judged"}[number.holds]
+        if number.low is None:
+            between = "the machine's own"
+        elif number.low == number.high:
+            between = "exactly"
+        else:
+            between = f"{words(number.low)} and {words(number.high)}"
+        sides = [
+            words(side["mean"])
+            + (f" ± {words(side['std'])} (n = {side['n']})" if side["std"] else "")
+            for side in (number.recorded, number.measured)
+        ]
+        rows.append((number.name.replace("_", " "), *sides, between, verdict))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row in rows:
+        line = "  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True))
+        _say(line.rstrip())
+    if origin:
+        _say(f"recorded {origin['date']} on {origin['hardware']} by {origin['command']}")
+    _say(f"measured on {machine['hardware']}, {machine['precision']}")
 
 
 def _text_of(file: Traversable) -> str:

@@ -74,6 +74,7 @@ OPTIONS = {
     "predict": {"--device", "--json"},
     "export": {"--format", "--out", "--overwrite", "--json"},
     "bench": set(),  # each benchmark has its own
+    "verify": {"--seeds", "--device", "--json"},
 }
 
 
@@ -188,6 +189,7 @@ class TestUsage:
             "predict": ("results", "file", "digits", "probability", "box", "error"),
             "export": ("file", "format", "model", "bytes"),
             "bench": ("results", "NAME --help", "--device cuda"),
+            "verify": ("holds", "runs", "recorded_hardware", "ledger", "numbers", "claims"),
         }[command]:
             assert key in out
 
@@ -220,6 +222,9 @@ class TestUsage:
             "bench nothing",
             "bench recording",
             "bench ../speed",
+            "verify nothing",
+            "verify fast --seeds 0",
+            "verify fast --preset best",
             "train --epochs many",
             "train --epochs 0",
             "train --epochs -3",
@@ -510,7 +515,7 @@ class TestTrainOnYourOwn:
     @pytest.mark.parametrize(
         ("images", "words"),
         [
-            (np.zeros((1, 28, 28), np.uint8), "Cannot hold out 1 of 1 digits"),
+            (np.zeros((1, 28, 28), np.uint8), "Two digits at least are needed"),
             (np.zeros((20, 8, 10), np.uint8), "has images of 8x10 pixels; the model takes 28x28"),
         ],
     )

@@ -43,6 +43,15 @@ def parse_address(url: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
+def pages_address(url: str) -> str | None:
+    """Return where GitHub Pages shows a repository's book, or None while it has no address yet."""
+    owner, name = parse_address(url)
+    if owner == PLACEHOLDER:
+        return None
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
+
 def same_address(one: str, other: str) -> bool:
     """Compare two addresses as GitHub does, to which large and small letters are the same."""
     return tuple(map(str.lower, parse_address(one))) == tuple(map(str.lower, parse_address(other)))

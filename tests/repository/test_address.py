@@ -16,6 +16,7 @@ from tools.address import (
     ROOT,
     current_address,
     files_that_may_use_it,
+    pages_address,
     parse_address,
     rewrite,
     same_address,
@@ -174,6 +175,18 @@ class TestRewrite:
         (tmp_path / "_config.yml").write_text("title: x\nhtml:\n  url: https://example.org\n")
         with pytest.raises(SystemExit, match=r"^_config\.yml has no `repository: url:`\.$"):
             current_address(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "pages"),
+    [
+        (HERE, None),
+        (THERE, "https://ada-l.github.io/digits.book/"),
+        ("https://github.com/Ada-L/ada-l.github.io", "https://ada-l.github.io/"),
+    ],
+)
+def test_where_the_pages_are_is_known_once_there_is_an_address(url: str, pages: str | None) -> None:
+    assert pages_address(url) == pages
 
 
 class TestCommand:

@@ -44,9 +44,8 @@ def main(target: Path) -> float:
     """Train, check and write; return the accuracy on validation data."""
     train, validation = split(load_mnist().train, seed=0)
     result = fit(
-        PAGES.model, train, validation, PAGES.config,
-        arguments=PAGES.arguments, device="cpu", progress=sys.stderr.isatty(),
-    )  # fmt: skip
+        PAGES.model, train, validation, PAGES.config, arguments=PAGES.arguments, device="cpu"
+    )
     accuracy = result.best.validation.accuracy
     if accuracy < NEEDED:
         sys.exit(

@@ -74,7 +74,7 @@ def pass_through(translator: nodes.NodeVisitor, node: digit_pad) -> None:
 
 def write_script(app: Sphinx) -> None:
     """Link the script into the site, before Sphinx looks at its static files."""
-    if app.builder.format != "html":
+    if app.builder.name != "html":  # an edition has no pad
         return
     weights = Path(app.srcdir) / app.config.digit_pad_weights
     if not weights.is_file():

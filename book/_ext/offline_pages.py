@@ -35,7 +35,7 @@ MATHJAX_PARTS = (
 
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     """Copy MathJax into the static files of a finished HTML build."""
-    if exception is not None or app.builder.format != "html":
+    if exception is not None or app.builder.name != "html":
         return
     try:
         package = resources.files(MATHJAX_PACKAGE)

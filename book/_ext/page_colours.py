@@ -15,17 +15,23 @@ from mnist_lab.lessons.palette import PAGE_BY_DAY, PAGE_BY_NIGHT, write_properti
 SHEET = "palette.css"
 
 
+def sheet_text() -> str:
+    """Return the style sheet; "auto" is a page on which no script runs."""
+    night = write_properties(PAGE_BY_NIGHT)
+    return (
+        f":root {{ {write_properties(PAGE_BY_DAY)} }}\n"
+        f'html[data-theme="dark"] {{ {night} }}\n'
+        f'@media (prefers-color-scheme: dark) {{ html[data-theme="auto"] {{ {night} }} }}\n'
+    )
+
+
 def write_sheet(app: Sphinx) -> None:
     """Write the style sheet into the site, before Sphinx looks at its static files."""
-    if app.builder.format != "html":
+    if app.builder.name != "html":
         return
     target = Path(app.outdir) / "_static" / SHEET
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(
-        f":root {{ {write_properties(PAGE_BY_DAY)} }}\n"
-        f'html[data-theme="dark"] {{ {write_properties(PAGE_BY_NIGHT)} }}\n',
-        encoding="utf-8",
-    )
+    target.write_text(sheet_text(), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

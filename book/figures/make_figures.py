@@ -5,18 +5,22 @@
 It writes a_sheet_of_digits.png beside this file, which is committed, as README.md shows it too:
 the first sixty digits of the training part, as ink on paper. Nothing is trained: where the most
 similar of the next 1,000 digits, pixel for pixel, is a different digit, a red pen marks the place,
-and the look-alike's label is pencilled beside it in blue. And it writes the_pad.png into the
-package: it stands where the drawing pad would be, where no script and no kernel runs.
+and the look-alike's label is pencilled beside it in blue. The social card, in book/static, shows
+some of them beside the title. And it writes the_pad.png into the package: it stands where the
+drawing pad would be, where no script and no kernel runs.
 """
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from numpy.typing import NDArray
 from PIL import Image
@@ -49,36 +53,31 @@ def nearest_labels(digits: DigitSet, references: DigitSet) -> NDArray[np.int64]:
     return labels
 
 
-def sheet(digits: DigitSet) -> NDArray[np.uint8]:
-    """Lay ROWS x COLUMNS digits out on one page: RGB (ROWS * CELL, COLUMNS * CELL, 3)."""
-    page = np.zeros((ROWS * CELL, COLUMNS * CELL), dtype=np.uint8)
+def sheet(digits: DigitSet, rows: int, columns: int) -> NDArray[np.uint8]:
+    """Lay rows x columns digits out on one page: RGB (rows * CELL, columns * CELL, 3)."""
+    page = np.zeros((rows * CELL, columns * CELL), dtype=np.uint8)
     margin = (CELL - 28) // 2
     for index, image in enumerate(digits.images):
-        row, column = divmod(index, COLUMNS)
+        row, column = divmod(index, columns)
         top, left = row * CELL + margin, column * CELL + margin
         page[top : top + 28, left : left + 28] = image
     return ink_on_paper(page)
 
 
-def draw_sheet(target: Path) -> None:
-    """Write the sheet of digits with its corrections as a PNG."""
+def draw_digits(axes: Axes, rows: int, columns: int) -> None:
+    """Lay the first digits out, and correct what is misread; a digit's cell is CELL units."""
     train = load_mnist().train
-    count = ROWS * COLUMNS
-    digits = train.subset(np.arange(count))
-    references = train.subset(np.arange(count, count + REFERENCES))
+    digits = train.subset(np.arange(ROWS * COLUMNS))
+    references = train.subset(np.arange(ROWS * COLUMNS, ROWS * COLUMNS + REFERENCES))
     guesses = nearest_labels(digits, references)
-
-    height, width = ROWS * CELL, COLUMNS * CELL
-    figure = Figure(
-        figsize=((width + 2 * MARGIN) * SCALE / 100, (height + 2 * MARGIN) * SCALE / 100)
-    )
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(sheet(digits), extent=(0, width, height, 0), interpolation="bicubic")
+    height, width = rows * CELL, columns * CELL
+    shown = sheet(digits.subset(np.arange(rows * columns)), rows, columns)
+    axes.imshow(shown, extent=(0, width, height, 0), interpolation="bicubic")
     axes.set_xlim(-MARGIN, width + MARGIN)
     axes.set_ylim(height + MARGIN, -MARGIN)
     axes.axis("off")
-    for index in np.flatnonzero(guesses != digits.labels):
-        row, column = divmod(int(index), COLUMNS)
+    for index in np.flatnonzero(guesses[: rows * columns] != digits.labels[: rows * columns]):
+        row, column = divmod(int(index), columns)
         x, y = (column + 0.5) * CELL, (row + 0.5) * CELL
         circle = Ellipse((x, y), 32, 31, angle=-20, fill=False, edgecolor=RED_PEN, linewidth=3.2)
         axes.add_patch(circle)
@@ -87,6 +86,28 @@ def draw_sheet(target: Path) -> None:
             x + 16, y - 13, guess, color=BLUE_PENCIL, fontsize=24, weight="bold", style="italic",
             ha="center", va="center",
         )  # fmt: skip
+
+
+def draw_sheet(target: Path) -> None:
+    """Write the sheet of digits with its corrections as a PNG."""
+    height, width = ROWS * CELL, COLUMNS * CELL
+    figure = Figure(
+        figsize=((width + 2 * MARGIN) * SCALE / 100, (height + 2 * MARGIN) * SCALE / 100)
+    )
+    draw_digits(figure.add_axes((0, 0, 1, 1)), ROWS, COLUMNS)
+    write_picture(figure, target)
+
+
+def draw_card(target: Path) -> None:
+    """Write the picture that stands beside a link to the book elsewhere: 1,200 by 630 pixels."""
+    figure = Figure(figsize=(12, 6.3))
+    draw_digits(figure.add_axes((0.49, 0.04, 0.5, 0.92)), 5, 5)
+    write: dict[str, Any] = {"color": INK, "family": "serif", "ha": "left", "va": "top"}
+    figure.text(0.05, 0.83, "Read\nhandwritten\ndigits", fontsize=54, weight="bold", **write)
+    figure.add_artist(Line2D([0.053, 0.17], [0.315, 0.325], color=RED_PEN, linewidth=6))
+    said = "A book to read, run and draw on,\nfrom the bytes of a file\nto a fine-tuned network"
+    figure.text(0.05, 0.26, said, fontsize=21, **write)
+    figure.text(0.05, 0.93, "mnist-lab", fontsize=21, **(write | {"color": RED_PEN}))
     write_picture(figure, target)
 
 
@@ -143,4 +164,5 @@ def draw_pad(target: Path) -> None:
 
 if __name__ == "__main__":
     draw_sheet(Path(__file__).with_name("a_sheet_of_digits.png"))
+    draw_card(Path(__file__).parents[1] / "static" / "social-card.png")
     draw_pad(PAD_PICTURE)

@@ -17,8 +17,10 @@ sys.path.insert(0, str(BOOK / "_ext"))
 
 import alt_text  # noqa: E402
 import digit_pad  # noqa: E402
+import light_icons  # noqa: E402
 import measured  # noqa: E402
 import package_reference  # noqa: E402
+import plain_roles  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 
 from tools.rooms import read_modules  # noqa: E402
@@ -94,7 +96,7 @@ def test_every_module_is_in_the_package_reference_once_but_for_solutions() -> No
 def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -> None:
     class App:
         class builder:  # noqa: N801
-            format = "html"
+            name = "html"
 
         class config:  # noqa: N801
             digit_pad_weights = "_build/none.safetensors"
@@ -108,3 +110,53 @@ def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -
     (tmp_path / "_build" / "digits.png").write_bytes(b"digits")
     digit_pad.write_script(App)
     assert b64encode(b"weights").decode() in (tmp_path / "_static" / "digit-pad.js").read_text()
+
+
+GITHUB = '"github":[496,512,[],"f09b","M1 2z"]'
+SEARCH = '"magnifying-glass":[512,512,[128269,"search"],"f002","M3 4z"]'
+MOON = 'moon:[384,512,["dark"],"f186",["M5","M6"]]'
+
+
+def test_drawings_that_nobody_names_are_taken_out() -> None:
+    script = "{" + ",".join([GITHUB, SEARCH, MOON] * 400) + "};other({a:[1,2,[3]]})"
+    kept = light_icons.keep_drawings(script, {"search", "list"})
+    assert kept == "{" + (SEARCH + ",") * 400 + "};other({a:[1,2,[3]]})"
+    assert light_icons.keep_drawings(script, {"github", "search", "dark"}) == script
+    with pytest.raises(ExtensionError, match="written in another way"):
+        light_icons.keep_drawings("{}", {"search"})
+
+
+def test_every_icon_that_a_page_names_has_a_drawing(site: Path) -> None:
+    script = (site / light_icons.SCRIPT).read_text(encoding="utf-8")
+    assert len(script) < 150_000
+    there = {
+        name
+        for drawing in light_icons.DRAWING.finditer(script)
+        for name in (drawing["name"], *re.findall(r'"([\w-]+)"', drawing["others"]))
+    }
+    shown = {
+        icon
+        for path in site.rglob("*.html")
+        for words in re.findall(r'<i class="([^"]*)"', path.read_text(encoding="utf-8"))
+        for icon in re.findall(r"\bfa-([a-z0-9-]+)", words)
+    }
+    assert "rocket" in shown
+    assert shown - there == {"solid", "lg"}  # a style, and a size
+
+
+def test_headings_name_no_chinese_font() -> None:
+    """Where it is the first that a machine has, the apostrophe of a heading is full-width."""
+    sheet = (BOOK / "static" / "mnist-lab.css").read_text(encoding="utf-8")
+    (families,) = re.findall(r"--pst-font-family-heading:([^;]*);", sheet)
+    assert families.strip().endswith("serif")
+    assert not re.search(r"CJK|Song|Ming|\bSC\b", families)
+
+
+def test_the_lines_of_a_signature_define_nothing() -> None:
+    real = "<dl>\n<dt>word</dt><dd>what it means</dd>\n</dl>"
+    lines = "<dl>\n<dd><em>one</em>,</dd>\n<dd>two</dd>\n</dl>"
+    written = plain_roles.write_lines(f"f({lines}) {real}")
+    assert written == (
+        'f(<span class="sig-lines"><span class="sig-line"><em>one</em>,</span>\n'
+        f'<span class="sig-line">two</span>\n</span>) {real}'
+    )

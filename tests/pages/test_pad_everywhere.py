@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from mnist_lab.handwriting.strokes import draw_strokes
 from tests.browsing import SITE, both_doors, opened
 from tests.drawn_digits import DIGITS
-from tests.pages.pads import FRAMES, HOME, PAD, WITH_A_PAD, draw_with_mouse, each_page, keep
+from tests.pages.accessibility import settle, violations
+from tests.pages.pads import HOME, PAD, WITH_A_PAD, draw_with_mouse, each_page, keep
 
 pytestmark = pytest.mark.site
 
@@ -83,24 +83,6 @@ def test_without_scripts_there_is_a_picture_and_a_sentence(
             image = pad.locator("img")
             assert image.is_visible()
             assert len(image.get_attribute("alt") or "") > 80
-
-
-def violations(page: Page) -> dict[str, list[str]]:
-    """What axe finds wrong: rule -> elements."""
-    # The insides of formulas and the words of code are not of our making, and take a minute.
-    page.evaluate("""() => {
-      document.querySelectorAll("mjx-container").forEach((e) => e.remove());
-      document.querySelectorAll("pre").forEach((e) => { e.textContent = e.textContent; });
-    }""")
-    # Without preload: axe would ask for style sheets by itself, at wrong addresses.
-    found = Axe().run(page, options={"preload": False}).response["violations"]
-    return {entry["id"]: [node["html"][:120] for node in entry["nodes"]] for entry in found}
-
-
-def settle(page: Page) -> None:
-    """Let what moves come to its end, since a colour on its way is no colour."""
-    page.evaluate("document.getAnimations().forEach((animation) => animation.finish())")
-    page.evaluate(FRAMES)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, TimeoutError
 
 from tests.browsing import DESK, PHONE, SITE, Trouble, both_doors, opened, watch
+from tests.pages.accessibility import settle, violations
 
 pytestmark = pytest.mark.site
 
@@ -166,6 +167,7 @@ class Seen:
     too_wide: list[str] = field(default_factory=list)
     broken_output: list[str] = field(default_factory=list)
     faint_text: dict[str, list[str]] = field(default_factory=dict)
+    kept_out: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     brightness: dict[str, float] = field(default_factory=dict)
 
 
@@ -190,6 +192,12 @@ def look(page: Page, trouble: Trouble, url: str) -> Seen:
         with contextlib.suppress(TimeoutError):
             page.wait_for_function(f"({BROKEN_OUTPUT})().length === 0")
         seen.broken_output = page.evaluate(BROKEN_OUTPUT)
+    page.set_viewport_size(DESK)
+    for scheme in SCHEMES:  # the last look, as axe is spared the insides of formulas
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate(FOLLOW_THE_SYSTEM, scheme)
+        settle(page)
+        seen.kept_out[scheme] = violations(page)
     return seen
 
 
@@ -271,6 +279,29 @@ def test_text_stands_out_from_its_ground(seen: Look, name: str, scheme: str) -> 
     assert seen("served", name).faint_text[scheme] == []
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+@every_page
+def test_axe_finds_nothing_that_keeps_readers_out(seen: Look, name: str, scheme: str) -> None:
+    assert seen("served", name).kept_out[scheme] == {}
+
+
+@every_page
+def test_the_first_text_waits_for_no_script(browser: Browser, address: str, name: str) -> None:
+    """Every script is held at the gate, and the page is painted in the reader's colours."""
+    with browser.new_context(viewport=DESK, color_scheme="dark") as context:
+        page = context.new_page()
+        page.route("**/*.js*", lambda route: None)
+        page.goto(f"{address}/{name}", wait_until="commit")
+        page.get_by_role("heading", level=1).first.wait_for()
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        assert page.evaluate(BRIGHTNESS) < 60
+
+
+@every_page
+def test_a_page_weighs_less_than_a_megabyte(site: Path, name: str) -> None:
+    assert (site / name).stat().st_size < 1_000_000
+
+
 # --- The site as a whole -------------------------------------------------------------------------
 
 
@@ -301,9 +332,9 @@ def test_search_finds_a_word(browser: Browser, address: str, door: str) -> None:
         ).first.click()
         page.locator("input[type=search]:visible").fill("augmentation")
         page.keyboard.press("Enter")
-        found = page.locator("#search-results li a")
-        found.first.wait_for()
-        titles = found.all_text_contents()
+        done = page.locator("#search-results .search-summary", has_text="Search finished")
+        done.wait_for(state="attached")  # results come one after the other
+        titles = page.locator("#search-results li a").all_text_contents()
         page.wait_for_load_state("networkidle")
     assert any("Glossary" in title for title in titles), titles
     assert trouble == Trouble()

@@ -1387,7 +1387,10 @@ class TestAdvice:
                 options = set(_OPTION.findall(part))
                 known = options_of(command)
                 if command == "bench" and (named := part.split()[1:2]):
-                    known = known | options_of_benchmark(named[0].strip("`.,;:"))
+                    benchmark = named[0].strip("`.,;:")
+                    known = known | options_of_benchmark(
+                        "recording" if benchmark == "NAME" else benchmark
+                    )
                 assert options <= known, f"{place}: {line}"
 
     def test_every_command_of_the_readme_is_understood(self) -> None:

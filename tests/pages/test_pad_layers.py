@@ -64,11 +64,11 @@ def test_a_pixel_of_a_map_shows_its_arithmetic(browser: Browser, address: str) -
         positive = 0
         for layer in range(3):
             canvas = page.locator(PAD).locator(".layers figure > canvas").nth(layer)
-            canvas.scroll_into_view_if_needed()
             box = canvas.bounding_box()
             assert box
             for share in (0.1, 0.33, 0.52, 0.71, 0.93):
-                page.mouse.move(box["x"] + box["width"] * share, box["y"] + box["height"] * 0.2)
+                # It waits until the page has come to rest, which scrolls to what is pointed at.
+                canvas.hover(position={"x": box["width"] * share, "y": box["height"] * 0.2})
                 said = sentence.text_content() or ""
                 numbers = re.findall(r"[\u2212\d.]*\d", said)
                 place = [int(number) - 1 for number in numbers[:4]]

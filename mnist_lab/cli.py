@@ -112,7 +112,7 @@ def _add_train(commands: Any) -> None:
         "--preset",
         default="standard",
         choices=["fast", "standard", "best"],
-        help="how much to train: a second, minutes, or a quarter of an hour on 2 cores "
+        help="how much to train: a second, one or two minutes, or six, on 2 cores "
         "(default: standard)",
     )
     parser.add_argument(

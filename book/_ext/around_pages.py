@@ -82,7 +82,7 @@ class CitationDirective(SphinxDirective):
         path = Path(self.env.srcdir) / "CITATION.cff"
         self.env.note_dependency(str(path))
         cited = yaml.safe_load(path.read_text(encoding="utf-8"))
-        address = pages_address(self.config.html_theme_options["repository_url"])
+        address = self.config.html_context["around"]["address"]
         entry = {
             "author": " and ".join("{" + author["name"] + "}" for author in cited["authors"]),
             "title": "{" + cited["title"] + "}",

@@ -136,4 +136,4 @@ def test_the_ten_lines_do_what_they_say(
     assert len(read) == 2
     for line in read:
         assert re.fullmatch(r"\d \d+% \(\d+, \d+, \d+, \d+\)", line), line
-    assert {path.suffix for path in Path("runs/mine").glob("m*")} == {".json", ".safetensors"}
+    assert {path.suffix for path in Path("runs/my_net").glob("m*")} == {".json", ".safetensors"}

@@ -23,8 +23,8 @@ export class OwnModel {
       make("div", { className: "folded" },
         make("p", {}, "Train a network, write it as one file, and drop the file here:"),
         make("pre", { tabIndex: 0 },
-          "python -m mnist_lab train --preset standard --out runs/mine\n" +
-          "python -m mnist_lab export runs/mine --format web --out mine.safetensors"),
+          "python -m mnist_lab train --preset standard\n" +
+          "python -m mnist_lab export runs/standard --format web --out mine.safetensors"),
         make("div", { className: "row" },
           make("label", { className: "file" }, "Model file ", this.input), this.back),
         this.status));

@@ -1,7 +1,8 @@
 // What a reader sees of the memory in reading-memory.js: marks beside the chapters they have begun,
 // where to continue, their answers in the quiz, their ticks under the exercises. A first visit shows
 // nothing of it but the field for codes, and nothing ever scrolls by itself.
-(() => {
+// Which page this is, is known from here on, and not before.
+window.addEventListener("DOMContentLoaded", () => {
   "use strict";
   const root = document.documentElement.dataset.content_root;
   const page = DOCUMENTATION_OPTIONS.pagename;
@@ -281,4 +282,4 @@
   };
   show();
   document.addEventListener("reading", show);
-})();
+});

@@ -3,6 +3,9 @@
 In a chapter a name is the package's where the chapter's own code imports it from there: `Linear` is
 PyTorch's in one chapter and ours in another. Elsewhere, and for modules, it is one that is written
 with its path, such as `mnist_lab.data.idx`. Headings, tables and links are left as they are.
+
+In the code of a chapter sphinx-codeautolink links each use. Whoever goes through a page by the Tab
+key meets each name once there, too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from glossary_links import NOT_PROSE, ancestors
@@ -20,6 +24,7 @@ from sphinx.util.nodes import make_refnode
 PACKAGE = "mnist_lab"
 LINKED = "code-name"  # the class of such a link
 NOT_ON = "book/package"
+IN_CODE = re.compile(r'<a class="sphinx-codeautolink-a" href="([^"]*)"')
 NAME = re.compile(r"([A-Za-z_][\w.]*)(\(.*\))?", re.DOTALL)  # `fit`, `fit()`, `fit(model, train)`
 
 
@@ -83,7 +88,28 @@ def link_first_mentions(app: Sphinx, doctree: nodes.document, docname: str) -> N
             literal.parent.replace(literal, link)
 
 
+def stop_once_at_each(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Take the second and later links in code to one place out of the order of the Tab key."""
+    met = set()
+
+    def take_out(link: re.Match[str]) -> str:
+        if link[1] in met:
+            return f'{link[0]} tabindex="-1"'
+        met.add(link[1])
+        return link[0]
+
+    if doctree is not None:
+        context["body"] = IN_CODE.sub(take_out, context["body"])
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to each page whose own links are resolved."""
     app.connect("doctree-resolved", link_first_mentions)
+    app.connect("html-page-context", stop_once_at_each, priority=550)  # once they are there
     return {"parallel_read_safe": True, "parallel_write_safe": True}

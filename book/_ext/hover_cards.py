@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache, cached_property
-from html import escape
+from html import escape, unescape
 from itertools import islice
 from typing import Any
 from urllib.parse import unquote, urldefrag
@@ -26,6 +26,8 @@ SCRIPT = "hover-cards.js"
 REFERENCES = "book/references"
 DOI = "https://doi.org/"
 ARXIV = "https://arxiv.org/abs/"
+MODULE = "module-"  # what the place of a module begins with
+LINK = re.compile(r'<a\b[^>]*? href="([^"]*)"')
 NOT_IN_A_CARD = re.compile(r'<a class="headerlink".*?</a>|</?a\b[^>]*>| id="[^"]*"')
 
 
@@ -37,14 +39,10 @@ class Cards:
         self._write = cache(self._write)  # type: ignore[method-assign]
         self._places = cache(self._places)  # type: ignore[method-assign]
 
-    def on_page(self, page: str, doctree: nodes.document) -> dict[str, str]:
+    def on_page(self, page: str, body: str) -> dict[str, str]:
         """Map the links of a page, as they are written there, to the insides of their cards."""
-        found = {}
-        for link in doctree.findall(nodes.reference):
-            address = link.get("refuri") or "#" + link.get("refid", "")
-            if address not in found and (card := self._behind(page, address)):
-                found[address] = card
-        return found
+        addresses = dict.fromkeys(map(unescape, LINK.findall(body)))
+        return {address: card for address in addresses if (card := self._behind(page, address))}
 
     def _behind(self, page: str, address: str) -> str:
         """Return the card of a link on a page; nothing where there is nothing to say."""
@@ -92,6 +90,9 @@ class Cards:
         if page == REFERENCES:
             return self._citations.get(place, "")
         node: nodes.Node | None = self._places(page).get(place)
+        if node is not None and place.startswith(MODULE):
+            says = node.next_node(nodes.paragraph, ascend=True)
+            return f"<p><code>{place.removeprefix(MODULE)}</code></p>" + self._render([says])
         if isinstance(node, nodes.target):  # stands before a formula
             node = node.next_node(descend=False, siblings=True)
         match node:
@@ -148,6 +149,19 @@ def connect(app: Sphinx) -> None:
         return
     cards = Cards(app)
 
+    def expect_formulas(
+        app: Sphinx,
+        pagename: str,
+        templatename: str,
+        context: dict[str, Any],
+        doctree: nodes.document | None,
+    ) -> None:
+        """Have MathJax loaded where a card shows a formula."""
+        if doctree is not None and any(
+            'class="math' in text for text in cards.on_page(pagename, context["body"]).values()
+        ):
+            app.env.get_domain("math").data["has_equations"][pagename] = True
+
     def add_cards(
         app: Sphinx,
         pagename: str,
@@ -155,16 +169,15 @@ def connect(app: Sphinx) -> None:
         context: dict[str, Any],
         doctree: nodes.document | None,
     ) -> None:
-        if doctree is not None and (found := cards.on_page(pagename, doctree)):
+        if doctree is not None and (found := cards.on_page(pagename, context["body"])):
             texts = (
                 f'<div data-for="{escape(address)}">{text}</div>' for address, text in found.items()
             )
             context["body"] += f'<template id="hover-cards">\n{"".join(texts)}\n</template>\n'
             app.add_js_file(SCRIPT, loading_method="defer")
-            if any('class="math' in text for text in found.values()):  # then MathJax is loaded
-                app.env.get_domain("math").data["has_equations"][pagename] = True
 
-    app.connect("html-page-context", add_cards, priority=400)  # ahead of MathJax
+    app.connect("html-page-context", expect_formulas, priority=400)  # ahead of MathJax
+    app.connect("html-page-context", add_cards, priority=600)  # behind the links in code
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -65,9 +65,10 @@ class TestAChapter:
             assert page == "../book/glossary.html"
             assert place in places
 
-    @pytest.mark.parametrize("kind", ["glossary-term", "code-name"])
+    @pytest.mark.parametrize("kind", ["glossary-term", "code-name", "sphinx-codeautolink-a"])
     def test_has_a_card_for_every_one_of_them(self, site: Path, name: str, kind: str) -> None:
         marked = read(site / "notebooks" / name, kind)
+        assert marked.links
         assert set(marked.links) - marked.cards == set()
 
     def test_has_a_card_for_every_paper(self, site: Path, name: str) -> None:
@@ -206,8 +207,21 @@ def test_a_source_and_a_name_have_cards_too(browser: Browser, address: str) -> N
     with opened(browser, address, "served", CHAPTER) as (page, _):
         page.locator('a[href="https://arxiv.org/abs/1502.01852"]').first.hover()
         card(page).get_by_text("Delving Deep into Rectifiers", exact=False).wait_for()
-        page.locator("a.code-name", has_text="fit").first.hover()
-        card(page).get_by_text("Train a model and keep its best epoch").wait_for()
+        for where in ("a.code-name", ".cell_input a.sphinx-codeautolink-a"):
+            page.locator(where, has_text="fit").first.hover()
+            card(page).get_by_text("Train a model and keep its best epoch").wait_for()
+            page.keyboard.press("Escape")
+
+
+def test_the_tab_key_stops_once_at_each_name_in_code(browser: Browser, address: str) -> None:
+    with opened(browser, address, "served", CHAPTER) as (page, _):
+        links = page.locator(".cell_input a.sphinx-codeautolink-a")
+        stops = page.locator('.cell_input a.sphinx-codeautolink-a:not([tabindex="-1"])')
+        addresses = [link.get_attribute("href") for link in links.all()]
+        assert len(addresses) > len(set(addresses))
+        assert [link.get_attribute("href") for link in stops.all()] == list(
+            dict.fromkeys(addresses)
+        )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

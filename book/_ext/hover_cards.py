@@ -1,10 +1,11 @@
 """A Sphinx extension: a link shows what it leads to, in a card beside it.
 
 A term shows its definition and its Chinese name, a source its entry in the bibliography, a name of
-the package its signature and what it does, a reference to a figure or a formula the thing itself.
-A link to a source's own address counts as one to its entry. The texts of just those that a page
-links to lie in the page, in a `<template>`: nothing is fetched, so cards also open on a page that
-is opened from disk. hover-cards.js shows them; without scripts the links are links.
+the package its signature and what it does, a figure or a formula itself, a section its first words
+and its first formula. A link to a source's own address counts as one to its entry. The texts of
+just those that a page links to lie in the page, in a `<template>`: nothing is fetched, so cards
+also open on a page that is opened from disk. hover-cards.js shows them; without scripts the links
+are links.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ REFERENCES = "book/references"
 DOI = "https://doi.org/"
 ARXIV = "https://arxiv.org/abs/"
 MODULE = "module-"  # what the place of a module begins with
-LINK = re.compile(r'<a\b[^>]*? href="([^"]*)"')
+LINK = re.compile(r'<a\b(?![^>]*headerlink)[^>]*? href="([^"]*)"')
 NOT_IN_A_CARD = re.compile(r'<a class="headerlink".*?</a>|</?a\b[^>]*>| id="[^"]*"')
 
 
@@ -109,6 +110,15 @@ class Cards:
                 )
             case nodes.figure() | nodes.image() | nodes.math_block():
                 return self._render([node])
+            case nodes.section():
+                opens = islice(direct(node, nodes.paragraph), 1)
+                shows = islice(direct(node, nodes.math_block), 1)
+                heading = f"<p><strong>{escape(node[0].astext())}</strong></p>"
+                return heading + self._render([*opens, *shows])
+            case nodes.Element(parent=nodes.term()) as inside:  # a list of claims and answers
+                _, *answer = inside.parent.parent
+                says = nodes.paragraph("", "", *(part.deepcopy() for part in inside.parent))
+                return self._render([says, *answer])
         return ""
 
     def _render(self, found: Iterable[nodes.Node]) -> str:
@@ -121,6 +131,11 @@ class Cards:
             self.app.builder.post_process_images(copy)
             html += self.app.builder.render_partial(copy)["fragment"]  # type: ignore[attr-defined]
         return NOT_IN_A_CARD.sub("", html).strip()
+
+
+def direct(node: nodes.Element, kind: type[nodes.Element]) -> Iterable[nodes.Element]:
+    """Yield the children of one kind."""
+    return (child for child in node if isinstance(child, kind))
 
 
 def shorten(signature: addnodes.desc_signature) -> str:

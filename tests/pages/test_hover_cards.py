@@ -224,6 +224,19 @@ def test_the_tab_key_stops_once_at_each_name_in_code(browser: Browser, address: 
         )
 
 
+@both_doors
+def test_a_section_and_a_claim_say_how_they_begin(
+    browser: Browser, address: str, door: str
+) -> None:
+    with opened(browser, address, door, "book/articles.html") as (page, _):
+        page.locator('table a[href="#claim-000-3-2-f"]').first.hover()
+        card(page).get_by_text("torch.load('model.pth')").wait_for()
+    with opened(browser, address, door, "book/teachers.html") as (page, _):
+        page.wait_for_load_state("networkidle")
+        page.locator('article a[href*="how_to_read.html#"]').first.hover()
+        card(page).locator("strong").wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("way", ["mouse", "touch"])
 def test_an_open_card_keeps_nobody_out(

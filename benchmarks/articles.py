@@ -80,7 +80,11 @@ def main() -> None:
                     build_model(recipe.model, **recipe.arguments)
                 )
                 record.save(name, form, seed, figures)
-                record.log_test_look(f"{name} {form}", seed, figures["accuracy"])
+                record.log_test_look(f"{name} {form}", recipe, seed, figures["accuracy"])
+                if not recipe.scores_in_eval_mode:
+                    in_eval_mode = replace(recipe, scores_in_eval_mode=True)
+                    accuracy = figures["accuracy_with_eval"]
+                    record.log_test_look(f"{name} {form}, eval mode", in_eval_mode, seed, accuracy)
 
 
 if __name__ == "__main__":

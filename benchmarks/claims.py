@@ -87,6 +87,8 @@ class Claim:
         Yields what each run found.
     looks : str
         The recipe's name in the ledger, where a run scores it on the test set.
+    configuration : function of the number of runs
+        How that is trained, for the ledger.
     seconds : str
         Where the seconds of one run are recorded, if it trains.
     runs : int, optional
@@ -97,6 +99,7 @@ class Claim:
     numbers: dict[str, Number]
     measure: Measure = field(repr=False)
     looks: str = ""
+    configuration: Callable[[int], Any] = field(default=lambda runs: None, repr=False)
     seconds: str = ""
     runs: int | None = None
 
@@ -216,7 +219,9 @@ def verify(
         if claim.looks and "accuracy" in figures:
             recipe = claim.looks.format(runs=runs)
             seed = 0 if "{runs}" in claim.looks else run
-            log_test_look(ledger, recipe, seed, figures["accuracy"], command)
+            how = claim.configuration(runs)
+            accuracy = figures["accuracy"]
+            log_test_look(ledger, recipe, how, seed, accuracy, command, remark="verified")
     return [compare(name, number, found[name]) for name, number in claim.numbers.items()]
 
 
@@ -314,6 +319,7 @@ def _of_preset(name: str) -> Claim:
         },
         _train_preset(name),
         looks=f"preset {name}",
+        configuration=lambda runs: PRESETS[name],
         seconds=f"{at}.seconds",
     )
 
@@ -335,6 +341,7 @@ def _of_article(name: str, form: str) -> Claim:
         numbers,
         _train_article(name, form),
         looks=f"{name} {form}",
+        configuration=lambda runs: getattr(ARTICLES[name], form),
         seconds=f"{at}.seconds",
     )
 
@@ -366,6 +373,7 @@ CLAIMS: dict[str, Claim] = {
         },
         train_the_ensemble,
         looks="ensemble of {runs} x best",
+        configuration=lambda runs: ensemble.configuration("best", runs),
         seconds="presets:results.best.seconds",
         runs=5,
     ),

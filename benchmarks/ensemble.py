@@ -11,15 +11,17 @@ data, and they count equally. Their checkpoints stay in `_build/ensemble`, so a 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.lessons import summarise
-from mnist_lab.training import PRESETS, Batches, fit, logits_of
+from mnist_lab.training import PRESETS, Batches, Recipe, fit, logits_of
 
-from .recording import Record, make_parser, read_arguments
+from .recording import Record, make_parser, read_arguments, without_defaults
 
 CHECKPOINTS = Path(__file__).parents[1] / "_build" / "ensemble"
 
@@ -46,6 +48,12 @@ def train_members(
     return members
 
 
+def configuration(preset: str, members: int) -> Recipe | dict[str, Any]:
+    """Return what the first so many members are, for the ledger: one is the preset itself."""
+    recipe = PRESETS[preset]
+    return recipe if members == 1 else {"recipe": without_defaults(recipe), "members": members}
+
+
 def accuracy_by_size(
     members: list[torch.nn.Module], digits: DigitSet, preset: str, device: str = "cpu"
 ) -> list[float]:
@@ -66,22 +74,35 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=5)
     arguments = read_arguments(parser)
     record = Record("ensemble", arguments, options=f"--preset {arguments.preset}", resume=False)
-    members = train_members(arguments.preset, arguments.members)
+    preset = arguments.preset
+    members = train_members(preset, arguments.members)
     mnist = load_mnist()
-    validation = split(mnist.train, seed=0)[1]
-    scores = {
-        part: accuracy_by_size(members, digits, arguments.preset)
-        for part, digits in (("validation", validation), ("test", mnist.test))
-    }
-    singles = [accuracy_by_size([member], mnist.test, arguments.preset)[0] for member in members]
-    record.log_test_look(f"ensemble of {len(members)} x {arguments.preset}", 0, scores["test"][-1])
+    validation = accuracy_by_size(members, split(mnist.train, seed=0)[1], preset)
+
+    def test(some: list[torch.nn.Module]) -> float:
+        return accuracy_by_size(some, mnist.test, preset)[-1]
+
+    singles = [
+        record.score_once(f"preset {preset}", configuration(preset, 1), seed, partial(test, [one]))
+        for seed, one in enumerate(members)
+    ]
+    together = [
+        record.score_once(
+            f"ensemble of {size} x {preset}",
+            configuration(preset, size),
+            0,
+            partial(test, members[:size]),
+        )
+        for size in range(2, len(members) + 1)
+    ]
+    accuracy = [singles[0], *together]
     record.parts["results"] = {
-        "preset": arguments.preset,
+        "preset": preset,
         "members": len(members),
-        "accuracy": scores["test"][-1],
-        "validation_accuracy": scores["validation"][-1],
-        "accuracy_by_size": scores["test"],
-        "validation_accuracy_by_size": scores["validation"],
+        "accuracy": accuracy[-1],
+        "validation_accuracy": validation[-1],
+        "accuracy_by_size": accuracy,
+        "validation_accuracy_by_size": validation,
         "member_accuracy": summarise(singles),
     }
     record.save(record.results)

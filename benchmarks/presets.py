@@ -73,7 +73,7 @@ def main() -> None:
             entry["parameters"] = count_parameters(build_model(recipe.model, **recipe.arguments))
             entry["measured"] = record.describe()
             record.save(name, seed, figures)
-            record.log_test_look(f"preset {name}", seed, figures["accuracy"])
+            record.log_test_look(f"preset {name}", recipe, seed, figures["accuracy"])
 
 
 if __name__ == "__main__":

@@ -7,19 +7,22 @@
         record.save("a row", seed)
 
 A record lies in `results/`, beside the hardware, the versions, the command and the date. The ledger
-(`results/ledger.json`) has one line for every look at the test set.
+(`results/ledger.json`) has one line for every look at the test set: what was trained and how, as a
+name and as a fingerprint, from which seed, at which commit, and what it scored.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import platform
 import re
+import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mnist_lab import __version__
 from mnist_lab.files import write_atomically
 from mnist_lab.lessons import summarise
 from mnist_lab.training import choose_device
@@ -34,6 +38,7 @@ from mnist_lab.training import choose_device
 # Who has the wheel has records of others in it: new ones go into the current folder.
 RESULTS = Path(__file__).parent / "results" if __package__ == "benchmarks" else Path("results")
 LEDGER = "ledger.json"  # beside the records
+TEST_DIGITS = "MNIST, 10,000 test digits"
 DEVICES = ("cpu", "cuda", "mps")
 
 
@@ -298,28 +303,117 @@ class Record:
         write_atomically(self.path, json.dumps(record, indent=1, allow_nan=False) + "\n")
         self._written = parts
 
-    def log_test_look(self, recipe: str, seed: int, accuracy: float) -> None:
+    def score_once(
+        self, recipe: str, configuration: Any, seed: int, score: Callable[[], float]
+    ) -> float:
+        """Return what a recipe scores on the test set from one seed: from the ledger, if it can.
+
+        Parameters
+        ----------
+        recipe : str
+            Its name for people.
+        configuration : dataclass or what JSON can hold
+            All that decides how it trains, but for the seed.
+        seed : int
+        score : function without arguments
+            Looks at the test set. It is called, and the look written down, only where the ledger
+            has no look of the same configuration and seed.
+        """
+        same = (fingerprint(configuration), seed, TEST_DIGITS)
+        for look in read_ledger(self.folder):
+            if (look["fingerprint"], look["seed"], look["data"]) == same:
+                return float(look["accuracy"])
+        accuracy = score()
+        self.log_test_look(recipe, configuration, seed, accuracy)
+        return accuracy
+
+    def log_test_look(self, recipe: str, configuration: Any, seed: int, accuracy: float) -> None:
         """Add a line to the ledger beside this record."""
-        log_test_look(self.folder, recipe, seed, accuracy, self.command)
+        log_test_look(self.folder, recipe, configuration, seed, accuracy, self.command)
 
 
-def log_test_look(folder: Path, recipe: str, seed: int, accuracy: float, command: str) -> None:
-    """Add a line to the ledger in `folder`: somebody has looked at the test set."""
+# --- The ledger ----------------------------------------------------------------------------------
+
+
+def read_ledger(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """Return every look at the test set that the ledger in `folder` has, the oldest first."""
     path = folder / LEDGER
-    looks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    looks.append(
-        {
-            "recipe": recipe,
-            "seed": seed,
-            "accuracy": accuracy,
-            "date": datetime.date.today().isoformat(),
-            "command": command,
-        }
-    )
-    # One look a line: a diff then shows one look.
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def log_test_look(
+    folder: Path,
+    recipe: str,
+    configuration: Any,
+    seed: int,
+    accuracy: float,
+    command: str,
+    remark: str = "",
+) -> None:
+    """Add a line to the ledger in `folder`: somebody has looked at the test set.
+
+    `remark` says why a configuration is scored from a seed for a second time, which otherwise
+    nobody does.
+    """
+    look = {
+        "recipe": recipe,
+        "fingerprint": fingerprint(configuration),
+        "commit": describe_commit(),
+        "seed": seed,
+        "data": TEST_DIGITS,
+        "accuracy": accuracy,
+        "date": datetime.date.today().isoformat(),
+        "command": command,
+    }
+    write_ledger(folder, [*read_ledger(folder), look | ({"remark": remark} if remark else {})])
+
+
+def write_ledger(folder: Path, looks: Iterable[Mapping[str, Any]]) -> None:
+    """Write a ledger with one look a line: a diff then shows one look."""
     lines = ",\n".join(json.dumps(look) for look in looks)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, f"[\n{lines}\n]\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / LEDGER, f"[\n{lines}\n]\n")
+
+
+def fingerprint(configuration: Any) -> str:
+    """Return twelve hexadecimal digits that stand for how something was trained.
+
+    Of a dataclass only what differs from its defaults counts: a setting that is added later, with
+    what was done before as its default, leaves all fingerprints as they were.
+    """
+    text = json.dumps(as_json(without_defaults(configuration)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def without_defaults(value: Any) -> Any:
+    """Return a dataclass as a dict of what differs from its defaults; other values as they are."""
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    return {
+        field.name: without_defaults(getattr(value, field.name))
+        for field in fields(value)
+        if getattr(value, field.name) != default_of(field)
+    }
+
+
+def describe_commit() -> str:
+    """Return the commit that the code is at, with a "+" if the code is not quite that.
+
+    Where it is no checkout, its version: "mnist-lab 0.2.0".
+    """
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        code = ("mnist_lab", "benchmarks", ":(exclude)benchmarks/results")
+        changed = _git("status", "--porcelain", "--", *code)
+    except (OSError, subprocess.CalledProcessError):
+        return f"mnist-lab {__version__}"
+    return commit + "+" * bool(changed)
+
+
+def _git(*arguments: str) -> str:
+    top = Path(__file__).parents[1]
+    command = ["git", "-C", str(top), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 # --- What a record holds -------------------------------------------------------------------------
@@ -342,12 +436,13 @@ def describes(recorded: Any, value: Any) -> bool:
     return all(
         describes(recorded[field.name], getattr(value, field.name))
         if field.name in recorded
-        else getattr(value, field.name) == _default(field)
+        else getattr(value, field.name) == default_of(field)
         for field in fields(value)
     )
 
 
-def _default(field: Field[Any]) -> Any:
+def default_of(field: Field[Any]) -> Any:
+    """Return the default of a dataclass's field; `MISSING` where it has none."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 

@@ -511,7 +511,10 @@ class RecordsDirective(SphinxDirective):
         section += nodes.paragraph(
             "",
             "Whoever scores a network on the test set leaves a line here, also where nothing came "
-            "of it. A recipe that was changed afterwards was scored anew.",
+            "of it: the recipe, a fingerprint of its configuration, the commit, the seed. No "
+            "configuration is scored twice from one seed without a remark that says why. The "
+            "fingerprints and commits of before 30 November 2026 were added afterwards; such a "
+            "commit is the one that brought the line.",
         )
         recipes: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for look in looks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,21 +168,45 @@ def test_a_recorded_summary_is_that_of_the_values_beside_it(name: str) -> None:
             assert entry[key] == pytest.approx(again[key], abs=allowed), entry
 
 
-def test_the_ledger_has_a_line_for_every_published_test_score() -> None:
-    """Each accuracy that the articles' record holds was one look at the test set."""
+class TestTheLedger:
     looks = load_record("ledger")
-    assert all(
-        set(look) >= {"recipe", "seed", "accuracy", "date", "command"}
-        and 0 <= look["accuracy"] <= 1
-        for look in looks
-    )
-    record = load_record("articles")
-    for name, forms in record["results"].items():
-        for form, entry in forms.items():
-            for seed, accuracy in enumerate(entry["accuracy"]["values"]):
-                found = [
-                    look["accuracy"]
-                    for look in looks
-                    if (look["recipe"], look["seed"]) == (f"{name} {form}", seed)
-                ]
-                assert any(math.isclose(value, accuracy, abs_tol=1e-6) for value in found)
+
+    def test_each_line_says_what_was_trained_how_and_when(self) -> None:
+        for look in self.looks:
+            needs = {"recipe", "fingerprint", "commit", "seed", "data", "accuracy"}
+            assert (
+                needs | {"date", "command"} <= look.keys() <= needs | {"date", "command", "remark"}
+            )
+            assert 0 <= look["accuracy"] <= 1
+            assert re.fullmatch("[0-9a-f]{12}", look["fingerprint"])
+            assert re.fullmatch("[0-9a-f]{12}[+]?", look["commit"])
+
+    def test_nothing_is_scored_twice_without_a_reason(self) -> None:
+        met = set()
+        for look in self.looks:
+            same = look["fingerprint"], look["seed"], look["data"]
+            assert same not in met or look.get("remark"), look
+            met.add(same)
+
+    def test_has_a_line_for_every_test_score_in_the_records(self) -> None:
+        results = {name: load_record(name)["results"] for name in ("articles", "presets", "speed")}
+        scores = {
+            f"{name} {form}": entry["accuracy"]["values"]
+            for name, forms in results["articles"].items()
+            for form, entry in forms.items()
+        }
+        printed = results["articles"]["article_000"]["as_printed"]
+        scores["article_000 as_printed, eval mode"] = printed["accuracy_with_eval"]["values"]
+        for kind, rows in (("preset", results["presets"]), ("speed", results["speed"])):
+            for name, row in rows.items():
+                scores[f"{kind} {name}"] = row.get("accuracy", {"values": []})["values"]
+        ensemble = load_record("ensemble")["results"]
+        for size, accuracy in enumerate(ensemble["accuracy_by_size"], start=1):
+            scores[f"ensemble of {size} x best" if size > 1 else "preset best"] = [accuracy]
+        members = dict(enumerate(ensemble["member_accuracy"]["values"]))
+        looked = [(look["recipe"], look["seed"], look["accuracy"]) for look in self.looks]
+        wanted = [(name, *score) for name in scores for score in enumerate(scores[name])]
+        wanted += [("preset best", *score) for score in members.items()]
+        for recipe, seed, accuracy in wanted:
+            found = [value for name, run, value in looked if (name, run) == (recipe, seed)]
+            assert any(math.isclose(value, accuracy, abs_tol=1e-6) for value in found), recipe

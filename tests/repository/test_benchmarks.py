@@ -11,6 +11,7 @@ import shutil
 import sys
 from argparse import Namespace
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,9 +219,8 @@ class TestTheTable:
 class TestSpeed:
     @pytest.mark.parametrize("name", list(speed.RUNGS))
     def test_each_recipe_trains_a_network_that_reads_its_digits(
-        self, name: str, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+        self, name: str, few: DigitSet
     ) -> None:
-        monkeypatch.setattr(speed, "USUAL_EPOCHS", 1)
         before = torch.random.get_rng_state()
         model, seconds = speed.RUNGS[name].train(few, 0, "cpu")
         assert seconds > 0
@@ -237,6 +237,20 @@ class TestSpeed:
         weights = (24 * 25 + 24) + (32 * 24 * 9 + 32) + (800 * 256 + 256) + (256 * 10 + 10)
         assert count_parameters(speed.OnePassNet()) == weights
 
+    def test_the_public_recipe_keeps_its_short_memory(self) -> None:
+        """A schedule that cycles the momentum, as torch's does unless told, would overwrite it."""
+        optimizer, schedule = speed.OnePass().prepare(speed.OnePassNet(), steps=10)
+        for _ in range(5):
+            optimizer.step()
+            schedule.step()
+            assert optimizer.param_groups[0]["betas"] == (0.7, 0.9)
+
+    def test_each_recipe_is_another_in_the_ledger(self) -> None:
+        prints = {recording.fingerprint(r.configuration("cpu")) for r in speed.RUNGS.values()}
+        assert len(prints) == len(speed.RUNGS)
+        fast = speed.RUNGS["fast"].configuration("cpu")
+        assert recording.fingerprint(fast) == recording.fingerprint(PRESETS["fast"])
+
     def test_serves_digits_as_torchvision_does(self, few: DigitSet) -> None:
         image, label = speed.OneByOne(few)[7]
         expected = (torch.from_numpy(few.images[7]).float() / 255 - 0.1307) / 0.3081
@@ -252,11 +266,13 @@ class TestSpeed:
         assert capsys.readouterr().out.split()[:5] == ["fast", "1.50", "s", "99.00%", "±"]
 
     def test_ratios_are_of_medians(self) -> None:
-        seconds = {"fast": 1.0, "fast_bfloat16": 0.5, "one_pass": 4.0, "usual": 200.0}
+        seconds = {"fast": 1.0, "fast_bfloat16": 0.5, "usual": 200.0}
+        seconds |= {"one_pass": 4.0, "one_pass_channels_last": 5.0, "one_pass_bfloat16": 2.0}
         found = speed.ratios({name: {"seconds": {"median": s}} for name, s in seconds.items()})
         assert found == {
             "fast_to_one_pass": 0.25,
-            "fast_bfloat16_to_one_pass": 0.125,
+            "fast_to_one_pass_channels_last": 0.2,
+            "fast_bfloat16_to_one_pass_bfloat16": 0.25,
             "usual_to_fast": 200.0,
         }
 
@@ -490,18 +506,35 @@ class TestRecord:
 
     def test_a_look_at_the_test_set_is_a_line_of_the_ledger(self, asked: Namespace) -> None:
         record = recording.Record("trial", asked, options="--preset best")
-        record.log_test_look("a", 0, 0.99)
-        record.log_test_look("b", 1, 0.98)
+        record.log_test_look("a", PRESETS["fast"], 0, 0.99)
+        record.log_test_look("b", {"members": 2}, 1, 0.98)
         text = (asked.results / "ledger.json").read_text()
         assert len(text.splitlines()) == 4
         assert [(look["recipe"], look["seed"], look["accuracy"]) for look in json.loads(text)] == [
             ("a", 0, 0.99),
             ("b", 1, 0.98),
         ]
-        assert json.loads(text)[0]["command"] == "python -m benchmarks.trial --preset best"
 
+    def test_a_recipe_is_scored_once_from_a_seed(self, asked: Namespace) -> None:
+        record = recording.Record("trial", asked)
+        scores = iter([0.5, 0.6, 0.7])
+        other = replace(PRESETS["fast"], model="mlp")
+        found = [
+            record.score_once("any name", recipe, seed, partial(next, scores))
+            for recipe in (PRESETS["fast"], other)
+            for seed in (0, 0)
+        ]
+        assert found == [0.5, 0.5, 0.6, 0.6]
+        assert record.score_once("any name", other, 1, partial(next, scores)) == 0.7
+        assert len(recording.read_ledger(asked.results)) == 3
 
-class TestTheCommandLine:
+    def test_a_fingerprint_is_of_what_differs_from_the_defaults(self) -> None:
+        recipe = PRESETS["best"]
+        same = replace(recipe, config=replace(recipe.config, clip_norm=None))
+        other = replace(recipe, config=replace(recipe.config, clip_norm=1.0))
+        assert recording.fingerprint(same) == recording.fingerprint(recipe)
+        assert recording.fingerprint(other) != recording.fingerprint(recipe)
+
     def read(self, monkeypatch: pytest.MonkeyPatch, *words: str, **options: Any) -> Namespace:
         monkeypatch.setattr(sys, "argv", ["trial", *words])
         monkeypatch.setenv("OMP_NUM_THREADS", "7")

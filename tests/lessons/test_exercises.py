@@ -605,6 +605,24 @@ class TestSplits:
         assert self.split(lambda drawn, generator: np.sort(drawn)) == "right"
         assert self.split(lambda drawn, generator: generator.permutation(drawn).tolist()) == "right"
 
+    def test_asks_for_chance_in_every_class(self) -> None:
+        def first_class_alone(labels: Any, per_class: int, generator: np.random.Generator) -> Any:
+            every = [np.flatnonzero(labels == digit) for digit in np.unique(labels)]
+            drawn = generator.choice(every[0], per_class, replace=False)
+            return np.concatenate([drawn, *(own[:per_class] for own in every[1:])])
+
+        assert "the same for every seed" in judge_answer("stratified_split", first_class_alone).text
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_calls_no_honest_draw_uneven(self, seed: int) -> None:
+        solution = EXERCISES["stratified_split"].solution
+
+        def answer(labels: Any, per_class: int, generator: np.random.Generator) -> Any:
+            other = np.random.default_rng([seed, int(generator.integers(2**32))])
+            return solution(labels, per_class, other)
+
+        assert judge_answer("stratified_split", answer).right
+
     @pytest.mark.parametrize(
         ("change", "complaint"),
         [
@@ -620,6 +638,40 @@ class TestSplits:
     )
     def test_says_what_else_is_wrong(self, change: Any, complaint: str) -> None:
         assert complaint in self.split(change)
+
+
+class TestLuck:
+    """The best of several readers, however an answer draws them."""
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_accepts_any_way_to_draw(self, seed: int) -> None:
+        def digit_by_digit(readers: int, digits: int, accuracy: float, generator: Any) -> float:
+            other = np.random.default_rng([seed, int(generator.integers(2**32))])
+            return float((other.random((readers, digits)) < accuracy).mean(axis=1).max())
+
+        assert judge_answer("best_of", digit_by_digit).right
+
+    def test_tells_one_reader_too_few(self) -> None:
+        solution = EXERCISES["best_of"].solution
+        assert not judge_answer(
+            "best_of", lambda readers, *rest: solution(readers - 2, *rest)
+        ).right
+
+
+class TestVersions:
+    """A split that cuts no digit's versions apart."""
+
+    def test_accepts_any_order_and_a_mask_made_by_hand(self) -> None:
+        def answer(origins: Any, count: int, generator: np.random.Generator) -> list[int]:
+            drawn = set(generator.permutation(sorted(set(origins.tolist())))[:count].tolist())
+            return [at for at, origin in enumerate(origins) if origin in drawn][::-1]
+
+        assert judge_answer("held_out", answer).right
+
+    def test_counts_the_originals(self) -> None:
+        solution = EXERCISES["held_out"].solution
+        said = judge_answer("held_out", lambda o, count, g: solution(o, count - 1, g)).text
+        assert "originals, but" in said
 
 
 class TestSolutions:

@@ -168,8 +168,8 @@ def main() -> None:
             for name, accuracy in hold_out(mnist.train, by, seed).items():
                 held_out[name].setdefault(by, []).append(accuracy)
             print(seed, by, {name: found[by][-1] for name, found in held_out.items()}, flush=True)
-    record.results["held_out_accuracy"] = {
-        name: {by: summarise(values) for by, values in found.items()}
+    record.results["held_out"] = {
+        name: {by: {"accuracy": summarise(values)} for by, values in found.items()}
         for name, found in held_out.items()
     }
     record.save(record.results)

@@ -31,11 +31,11 @@ from mnist_lab import __version__
 from mnist_lab.cli import SHARED, main, make_parser
 from mnist_lab.data import mnist as mnist_files
 from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.habits import add_upstrokes
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.data.own_files import save_npz
 from mnist_lab.data.splits import few_labels, keep_classes, split
-from mnist_lab.data.writers import add_upstrokes
 from mnist_lab.finetuning.ways import FINETUNE, WAYS
 from mnist_lab.handwriting.simulated_hands import change_drawing, draw_hand, draw_on_sheet
 from mnist_lab.handwriting.strokes import draw_strokes

@@ -21,6 +21,8 @@ from .geometry import lay_by_centre_of_mass as lay_by_centre_of_mass
 from .geometry import lay_in_the_middle as lay_in_the_middle
 from .geometry import resize_longer_side as resize_longer_side
 from .geometry import restore_full_ink as restore_full_ink
+from .habits import add_upstrokes as add_upstrokes
+from .habits import rotate_digits as rotate_digits
 from .idx import parse_idx as parse_idx
 from .idx import read_idx as read_idx
 from .idx import take_images as take_images
@@ -43,5 +45,5 @@ from .pictures import load_pixels as load_pixels
 from .splits import few_labels as few_labels
 from .splits import keep_classes as keep_classes
 from .splits import split as split
-from .writers import add_upstrokes as add_upstrokes
-from .writers import rotate_digits as rotate_digits
+from .writers import FIRST_STUDENT as FIRST_STUDENT
+from .writers import add_writers as add_writers

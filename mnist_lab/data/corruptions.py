@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from mnist_lab.data.digit_set import DataError, DigitSet
 from mnist_lab.data.geometry import DIGIT_BOX, crop_to_ink, lay_in_the_middle
-from mnist_lab.data.writers import rotate_digits
+from mnist_lab.data.habits import rotate_digits
 
 _Images = NDArray[np.uint8]  # (n, height, width), 0 is paper
 _Change = Callable[[DigitSet, float, np.random.Generator], _Images]

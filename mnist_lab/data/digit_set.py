@@ -36,6 +36,8 @@ class DigitSet:
         What each label stands for.
     part : {"", "train", "validation", "test"}
         Which part of a data set this is; `training.fit` refuses a "test" part.
+    writers : int64 (n,), optional
+        Who wrote each digit: equal numbers, one person. None where nobody knows.
 
     Raises
     ------
@@ -48,11 +50,16 @@ class DigitSet:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...] = DIGIT_NAMES
     part: Part = ""
+    writers: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         problem = _problem_with(self.images, self.labels, self.class_names)
         if not problem and self.labels.dtype != np.int64:
             problem = f"labels must be int64, found {self.labels.dtype}"
+        if not problem and self.writers is not None:
+            problem = _problem_with_writers(self.writers, len(self.labels))
+            if not problem and self.writers.dtype != np.int64:
+                problem = f"writers must be int64, found {self.writers.dtype}"
         if problem:
             raise DataError(f"These digits cannot be used: {problem}.")
 
@@ -71,6 +78,7 @@ class DigitSet:
             images=self.images[chosen],
             labels=self.labels[chosen],
             part=self.part if part is None else part,
+            writers=None if self.writers is None else self.writers[chosen],
         )
 
     def class_counts(self) -> NDArray[np.int64]:
@@ -120,6 +128,22 @@ def _problem_with_shapes(
     return ""
 
 
+def _problem_with_writers(writers: Any, count: int) -> str:
+    """Say why these cannot be the writers of `count` digits; an empty string if they can."""
+    if not isinstance(writers, np.ndarray):
+        return f"writers must be an array (n,), found {type(writers).__name__}"
+    return _problem_with_shape_of_writers(writers.dtype, writers.shape, count)
+
+
+def _problem_with_shape_of_writers(writers: np.dtype[Any], shape: Sequence[int], count: int) -> str:
+    """Say the same of an array's type and shape, as a file's header announces them."""
+    if writers.kind not in "iu" or len(shape) != 1:
+        return f"writers must be whole numbers (n,), found {_describe(writers, shape)}"
+    if shape[0] != count:
+        return f"there are {count:,} digits but {shape[0]:,} writers"
+    return ""
+
+
 def _describe(dtype: np.dtype[Any], shape: Sequence[int]) -> str:
     kind = str(dtype) if dtype.names is None else "a record"  # whose fields may be thousands
     sides = ", ".join(map(str, shape[:4])) + ("," if len(shape) == 1 else "")
@@ -158,6 +182,7 @@ def _digit_set(
     class_names: tuple[str, ...] = DIGIT_NAMES,
     part: Part = "",
     first_label: int = 0,
+    writers: NDArray[Any] | None = None,
 ) -> DigitSet:
     """Make a `DigitSet` of what was read from `source`, whose name every complaint carries.
 
@@ -167,7 +192,9 @@ def _digit_set(
     problem = _problem_with(images, labels, class_names, first_label)
     if problem:
         raise DataError(f"{source}: {problem}.")
-    return DigitSet(images, labels.astype(np.int64) - first_label, class_names, part)
+    if writers is not None:
+        writers = writers.astype(np.int64)
+    return DigitSet(images, labels.astype(np.int64) - first_label, class_names, part, writers)
 
 
 def align_classes(digits: DigitSet, class_names: Sequence[str]) -> DigitSet:

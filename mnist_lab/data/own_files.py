@@ -20,6 +20,7 @@ from mnist_lab.data.digit_set import (
     Part,
     _describe,
     _digit_set,
+    _problem_with_shape_of_writers,
     _problem_with_shapes,
 )
 from mnist_lab.data.emnist import EMNIST_CLASSES, EMNIST_FIRST_LABEL, stand_upright
@@ -37,8 +38,9 @@ from mnist_lab.reasons import reason_of, shorten
 def load_npz(path: str | Path) -> DigitSet:
     """Load an .npz with `images` (n, height, width) uint8, white ink on black, and `labels` (n,).
 
-    `class_names` is optional; without it there are ten classes. What the file announces is looked
-    at before any of it is unpacked; pickled arrays are refused.
+    `class_names` is optional; without it there are ten classes. So is `writers` (n,), whole
+    numbers that say who wrote each digit. What the file announces is looked at before any of it is
+    unpacked; pickled arrays are refused.
 
     Raises
     ------
@@ -56,7 +58,8 @@ def load_npz(path: str | Path) -> DigitSet:
         with archive:
             arrays = _read_arrays(path, archive)
     names = _to_names(path, arrays["class_names"]) if "class_names" in arrays else DIGIT_NAMES
-    return _digit_set(path, arrays["images"], arrays["labels"], names)
+    images, labels, writers = arrays["images"], arrays["labels"], arrays.get("writers")
+    return _digit_set(path, images, labels, names, writers=writers)
 
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # the second: a zip that holds nothing
@@ -77,16 +80,21 @@ def _describe_start(start: bytes) -> str:
 
 
 def _read_arrays(path: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
-    """Return `images`, `labels` and, if it is there, `class_names`; headers are checked first."""
+    """Return `images`, `labels` and what is there of the rest; headers are checked first."""
     found = {name.removesuffix(".npy"): name for name in archive.namelist()}
     for name in ("images", "labels"):
         if name not in found:
             held = _name_files(sorted(found)) or "nothing"
             raise DataError(f"{path} has no array {name!r}; it holds {shorten(held)}.")
-    wanted = {name: found[name] for name in ("images", "labels", "class_names") if name in found}
+    known = ("images", "labels", "class_names", "writers")
+    wanted = {name: found[name] for name in known if name in found}
     announced = {name: _check_member(path, archive, entry) for name, entry in wanted.items()}
     if problem := _problem_with_shapes(*announced["images"], *announced["labels"]):
         raise DataError(f"{path}: {problem}.")
+    if "writers" in announced:
+        count = announced["labels"][1][0]
+        if problem := _problem_with_shape_of_writers(*announced["writers"], count):
+            raise DataError(f"{path}: {problem}.")
     if "class_names" in announced:
         dtype, shape = announced["class_names"]
         if dtype.kind not in "USiu" or len(shape) != 1 or shape[0] > _MOST_CLASSES:
@@ -149,12 +157,11 @@ def save_npz(path: str | Path, digits: DigitSet) -> None:
     """Write a `DigitSet` as the .npz that `load_npz` reads."""
 
     def write(file: IO[bytes]) -> None:
-        np.savez_compressed(
-            file,
-            images=digits.images,
-            labels=digits.labels,
-            class_names=np.array(digits.class_names),
-        )
+        arrays: dict[str, Any] = {"images": digits.images, "labels": digits.labels}
+        arrays["class_names"] = np.array(digits.class_names)
+        if digits.writers is not None:
+            arrays["writers"] = digits.writers
+        np.savez_compressed(file, **arrays)
 
     write_atomically(Path(path), write)
 

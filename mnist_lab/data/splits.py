@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,14 @@ from numpy.typing import NDArray
 from mnist_lab.data.digit_set import DataError, DigitSet
 
 
-def split(digits: DigitSet, seed: int, validation: int = 5_000) -> tuple[DigitSet, DigitSet]:
-    """Split into a training and a validation part, with the same share of every class in both.
+def split(
+    digits: DigitSet,
+    seed: int,
+    validation: int = 5_000,
+    *,
+    by: Literal["digit", "writer"] = "digit",
+) -> tuple[DigitSet, DigitSet]:
+    """Split into a training and a validation part.
 
     Parameters
     ----------
@@ -22,10 +29,20 @@ def split(digits: DigitSet, seed: int, validation: int = 5_000) -> tuple[DigitSe
         Same seed, same split.
     validation : int
         How many digits to hold out.
+    by : {"digit", "writer"}
+        "digit" draws single digits, exactly so many, and as large a share of every class as it has
+        of all. "writer" draws whole writers until what they wrote comes as near to that number as
+        it can in the order drawn; nobody's digits are in both parts, and the shares of the classes
+        are whatever these people wrote. It needs digits with `writers` (`data.add_writers`).
 
     Returns
     -------
     (training part, validation part), disjoint, each in the order of the original.
+
+    Raises
+    ------
+    DataError
+        If that number cannot be held out, or the set does not say who wrote its digits.
     """
     if len(digits) < 2:
         raise DataError(f"Two digits at least are needed to hold one out, not {len(digits)}.")
@@ -35,12 +52,41 @@ def split(digits: DigitSet, seed: int, validation: int = 5_000) -> tuple[DigitSe
             f"{len(digits) - 1:,}."
         )
     generator = np.random.default_rng(seed)
-    held_out = np.zeros(len(digits), bool)
-    shares = _apportion(validation, digits.class_counts())
+    if by == "writer":
+        held_out = _draw_writers(digits, validation, generator)
+    elif by == "digit":
+        held_out = _draw_digits(digits, validation, generator)
+    else:
+        raise DataError(f'by must be "digit" or "writer", found {by!r}.')
+    return digits.subset(~held_out, "train"), digits.subset(held_out, "validation")
+
+
+def _draw_digits(digits: DigitSet, count: int, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw `count` digits, with the same share of every class as in the whole: bool (n,)."""
+    drawn = np.zeros(len(digits), bool)
+    shares = _apportion(count, digits.class_counts())
     for label, share in enumerate(shares):
         of_class = np.flatnonzero(digits.labels == label)
-        held_out[generator.choice(of_class, size=share, replace=False)] = True
-    return digits.subset(~held_out, "train"), digits.subset(held_out, "validation")
+        drawn[generator.choice(of_class, size=share, replace=False)] = True
+    return drawn
+
+
+def _draw_writers(
+    digits: DigitSet, count: int, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Draw writers, and with them about `count` digits: bool (n,)."""
+    if digits.writers is None:
+        raise DataError(
+            'These digits do not say who wrote them: split them by="digit", or add their writers '
+            "(for MNIST data.add_writers does)."
+        )
+    people, number, wrote = np.unique(digits.writers, return_inverse=True, return_counts=True)
+    if len(people) < 2:
+        raise DataError("One person wrote all of these digits: two at least are needed.")
+    order = generator.permutation(len(people))
+    in_all = np.cumsum(wrote[order])[:-1]  # somebody has to stay
+    enough = int(np.abs(in_all - count).argmin()) + 1
+    return np.isin(number, order[:enough])
 
 
 def few_labels(digits: DigitSet, per_class: int, seed: int) -> DigitSet:
@@ -100,9 +146,7 @@ def keep_classes(digits: DigitSet, names: Sequence[str]) -> DigitSet:
     kept = labels >= 0
     if not kept.any():
         raise DataError(f"No digit is of the classes {', '.join(names)}.")
-    return replace(
-        digits, images=digits.images[kept], labels=labels[kept], class_names=tuple(names)
-    )
+    return replace(digits.subset(kept), labels=labels[kept], class_names=tuple(names))
 
 
 def _apportion(total: int, counts: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,93 +1,114 @@
-"""Digits as other writers would have left them: all turned alike, ones with an upstroke.
+"""Who wrote MNIST's digits: a table of QMNIST, through torchvision, for who has the network.
 
-    turned = rotate_digits(digits, 40)
-    continental = add_upstrokes(digits, share=0.3, seed=0)
+    mnist = add_writers(load_mnist(), "data", download=True)
+    train, validation = split(mnist.train, seed=0, by="writer")
 
-A network meets such a change whenever it leaves the writers that it learnt from. Here the change is
-known and can be dosed. UCI's digits (`other_sets.load_uci_digits`) are a real one; changes that
-differ from digit to digit, and those of a pen or a camera, are in `corruptions`.
+MNIST's digits come in bundles by one hand. MNIST itself does not say whose: QMNIST traced each of
+them back to its form in the archives of NIST, and gives its writer's number, in MNIST's own order.
+
+Source: Yadav and Bottou 2019, "Cold Case: The Lost MNIST Digits",
+https://github.com/facebookresearch/qmnist (section 2.2 describes the table)
 """
 
 from __future__ import annotations
 
-import math
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from mnist_lab.data.digit_set import DataError, DigitSet
-from mnist_lab.data.geometry import crop_to_ink, lay_by_centre_of_mass
+from mnist_lab.data.foreign_files import open_foreign, refuse_damage
+from mnist_lab.data.idx import read_idx
+from mnist_lab.data.mnist import MNIST
+from mnist_lab.extras import needs_extra
+from mnist_lab.reasons import reason_of
 
-_ENLARGED = 4  # strokes are drawn so many times as large, for soft edges
+FIRST_STUDENT = 2_100  # NIST's number; employees of the Census Bureau come before, students from it
 
-
-def rotate_digits(digits: DigitSet, degrees: float) -> DigitSet:
-    """Turn every digit by the same angle, counter-clockwise, about the middle of its image."""
-    if not -360 <= degrees <= 360:
-        raise DataError(f"degrees must lie between -360 and 360, found {degrees}.")
-    images = [
-        np.asarray(Image.fromarray(image).rotate(degrees, Image.Resampling.BICUBIC))
-        for image in digits.images
-    ]
-    return replace(digits, images=np.stack(images))
+_CLASS, _WRITER, _COLUMNS = 0, 2, 8  # of a row in the table
+_LARGEST_FILE = 2**22  # bytes, packed
 
 
-def add_upstrokes(digits: DigitSet, share: float, seed: int) -> DigitSet:
-    """Write a share of the ones as much of the world does: with an upstroke, and some with a foot.
+def add_writers(mnist: MNIST, root: str | Path, *, download: bool = False) -> MNIST:
+    """Return MNIST with `writers` in both parts: NIST's number of the person behind each digit.
 
-    MNIST's writers went to school in the United States, and their ones are mostly bare lines. So a
-    network takes an upstroke for the bar of a seven. The upstroke that is drawn here falls away
-    steeply, by 28 to 68 degrees, and is at most about half as long as the one is high; a seven's
-    bar is nearly level and longer. The pen is as wide as the one's own.
+    Numbers below `FIRST_STUDENT` are employees of the Census Bureau, the others students at a high
+    school. The two files of the table, packed, lie in `root/QMNIST/raw`, where
+    `torchvision.datasets.QMNIST(root)` keeps them too; QMNIST's images are not needed.
 
     Parameters
     ----------
-    share : float
-        0 to 1.
-    seed : int
-        For which ones, and for how they are drawn.
+    mnist : MNIST
+        What `load_mnist` returned.
+    root : path
+        Where torchvision keeps its data sets.
+    download : bool
+        Only if you say so is anything fetched; it needs the network once.
+
+    Raises
+    ------
+    DataError
+        If torchvision is not installed, the table is not there, cannot be fetched or is damaged
+        (MD5, as torchvision names it), or its labels are not those of these digits.
     """
-    if not 0 <= share <= 1:
-        raise DataError(f"share must lie between 0 and 1, found {share}.")
-    if "1" not in digits.class_names:
-        raise DataError("There are no ones among these classes.")
-    generator = np.random.default_rng(seed)
-    images = digits.images.copy()
-    for place in np.flatnonzero(digits.labels == digits.class_names.index("1")):
-        if generator.random() < share:
-            images[place] = _with_upstroke(images[place], generator)
-    return replace(digits, images=images)
+    return MNIST(
+        train=_with_writers(mnist.train, "train", root, download),
+        test=_with_writers(mnist.test, "test", root, download),
+    )
 
 
-def _with_upstroke(one: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a one with an upstroke, its centre of mass in the middle again."""
-    rows = np.flatnonzero((one > 100).any(axis=1))
-    if len(rows) < 2:
-        return one
-    columns = np.arange(one.shape[1])
-    # The middle of its first and of its last rows, in pixels from the corner.
-    head, foot = (float(np.average(columns, weights=one[part].sum(axis=0))) + 0.5
-                  for part in (rows[:2], rows[-2:]))  # fmt: skip
-    top, bottom = float(rows[0]), float(rows[-1] + 1)
-    height = bottom - top
-    pen = float(one.sum() / 255 / math.hypot(height, head - foot))
-    pen = min(max(pen, 1.2), 4.0)
-    drop = math.radians(generator.uniform(28, 68))
-    length = height * generator.uniform(0.22, 0.55)
-    start = (head, top + pen / 2)
-    lines = [(start, (head - length * math.cos(drop), start[1] + length * math.sin(drop)))]
-    if generator.random() < 0.25:
-        reach, level = height * generator.uniform(0.15, 0.35), bottom - pen / 2
-        lines.append(((foot - reach, level), (foot + reach, level + generator.uniform(-1, 1))))
-    canvas = Image.new("L", (one.shape[1] * _ENLARGED, one.shape[0] * _ENLARGED))
-    brush = ImageDraw.Draw(canvas)
-    for line in lines:
-        points = [(x * _ENLARGED, y * _ENLARGED) for x, y in line]
-        brush.line(points, fill=255, width=round(pen * _ENLARGED))
-        for x, y in points:  # round ends
-            brush.circle((x, y), pen * _ENLARGED / 2, fill=255)
-    drawn = canvas.resize((one.shape[1], one.shape[0]), Image.Resampling.BOX)
-    whole = np.maximum(one, np.asarray(drawn))
-    return lay_by_centre_of_mass(crop_to_ink(whole), (one.shape[0], one.shape[1]))
+def _with_writers(digits: DigitSet, part: str, root: str | Path, download: bool) -> DigitSet:
+    path = _fetch_table(part, Path(root), download)
+    table = read_idx(path)
+    # QMNIST's test part goes on with digits that MNIST's left out.
+    if table.ndim != 2 or table.shape[1] != _COLUMNS or len(table) < len(digits):
+        raise DataError(
+            f"{path} is no table of writers: it has the shape {table.shape}, expected "
+            f"({len(digits)}, {_COLUMNS})."
+        )
+    table = table[: len(digits)]
+    differ = np.flatnonzero(table[:, _CLASS] != digits.labels)
+    if len(differ):
+        place = int(differ[0])
+        raise DataError(
+            f"{path} is about other digits: its row {place} is of a {table[place, _CLASS]}, and "
+            f"digit {place} here is a {digits.labels[place]}; whole parts of MNIST are needed, in "
+            f"their own order."
+        )
+    writers: NDArray[np.int64] = table[:, _WRITER].astype(np.int64)
+    return replace(digits, writers=writers)
+
+
+def _fetch_table(part: str, root: Path, download: bool) -> Path:
+    """Return the path of a part's table, which is as torchvision knows it to the last byte."""
+    with needs_extra("chapters", DataError):
+        from torchvision.datasets import QMNIST
+        from torchvision.datasets.utils import download_url
+
+    _, (address, digest) = QMNIST.resources[part]
+    folder = root / "QMNIST" / "raw"
+    path = folder / address.rpartition("/")[2]
+    if download:
+        try:  # what is there and right is not fetched again
+            download_url(address, folder, path.name, digest)
+        except Exception as error:
+            raise DataError(
+                f"{path} cannot be had: the download failed; is there a network? "
+                f"({reason_of(error)})."
+            ) from error
+    elif not path.exists():
+        raise DataError(
+            f"The table of MNIST's writers is not in {folder}: ask for it with download=True, "
+            f"which needs the network once."
+        )
+    with open_foreign(path) as file, refuse_damage(path):
+        content = file.read(_LARGEST_FILE + 1)
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != digest:
+        raise DataError(
+            f"{path} is damaged: its MD5 is not the one that torchvision expects, {digest}; ask "
+            f"for it with download=True."
+        )
+    return path

@@ -48,6 +48,8 @@ from .plots import draw_through_layers as draw_through_layers
 from .quizzes import load_questions as load_questions
 from .quizzes import show_quiz as show_quiz
 from .records import OWN as OWN
+from .records import clustered_interval as clustered_interval
+from .records import design_effect as design_effect
 from .records import in_percent as in_percent
 from .records import load_record as load_record
 from .records import load_records as load_records

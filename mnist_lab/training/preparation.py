@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.writers import add_upstrokes
+from mnist_lab.data.habits import add_upstrokes
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.processes import ALONE, Ranks
 from mnist_lab.training.selection import count_hardest, find_hardest

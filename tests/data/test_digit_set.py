@@ -41,6 +41,29 @@ class TestDigitSet:
         assert chosen.labels.tolist() == [5, 2]
         assert (chosen.images[0] == digits(6).images[5]).all()
 
+    def test_writers_stay_with_their_digits(self) -> None:
+        written = replace(digits(6), writers=np.array([7, 7, 8, 8, 9, 9]))
+        for chosen in ([5, 2], np.array([0, 0, 1, 0, 0, 1], bool), slice(2, 4)):
+            part = written.subset(chosen)
+            assert part.writers is not None
+            expected = np.array([7, 7, 8, 8, 9, 9])[chosen]
+            assert part.writers.tolist() == expected.tolist()
+        assert digits(6).subset([5, 2]).writers is None
+
+    @pytest.mark.parametrize(
+        ("writers", "complaint"),
+        [
+            (np.array([1, 2, 3]), "there are 2 digits but 3 writers"),
+            (np.array([[1], [2]]), r"writers must be whole numbers \(n,\)"),
+            (np.array([0.5, 1]), r"writers must be whole numbers \(n,\), found float64"),
+            (np.array([1, 2], np.int32), "writers must be int64, found int32"),
+            ([1, 2], "writers must be an array"),
+        ],
+    )
+    def test_refuses_writers_that_do_not_fit(self, writers: np.ndarray, complaint: str) -> None:
+        with pytest.raises(DataError, match=complaint):
+            replace(digits(2), writers=writers)
+
 
 class TestAlignClasses:
     def folder(self, names: tuple[str, ...]) -> DigitSet:

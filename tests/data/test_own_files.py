@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,29 @@ class TestOwnFiles:
         assert (found.images == digits().images).all()
         assert found.labels.tolist() == [0, 1, 2, 3]
         assert found.class_names == digits().class_names
+        assert found.writers is None
+
+    def test_npz_keeps_who_wrote(self, tmp_path: Path) -> None:
+        save_npz(tmp_path / "ours.npz", replace(digits(), writers=np.array([4, 4, 2, 9])))
+        found = load_npz(tmp_path / "ours.npz")
+        assert found.writers is not None
+        assert found.writers.tolist() == [4, 4, 2, 9]
+
+    @pytest.mark.parametrize(
+        ("writers", "complaint"),
+        [
+            (np.array([1, 2, 3], np.uint16), "there are 4 digits but 3 writers"),
+            (np.array(["Ada", "Ada", "Bo", "Bo"]), r"writers must be whole numbers \(n,\)"),
+        ],
+    )
+    def test_npz_with_other_writers(
+        self, writers: np.ndarray, complaint: str, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "ours.npz"
+        np.savez(path, images=digits().images, labels=digits().labels, writers=writers)
+        with pytest.raises(DataError, match=complaint) as caught:
+            load_npz(path)
+        check_sentence(str(caught.value), tmp_path)
 
     @pytest.mark.parametrize(
         ("arrays", "complaint"),

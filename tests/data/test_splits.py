@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,67 @@ class TestSplit:
         assert validation.class_counts()[:3].tolist() == [3, 3, 4]
 
 
+class TestSplitByWriter:
+    def written(self) -> DigitSet:
+        """600 digits by 30 people; person k wrote 5 + k, and all are in another order."""
+        writers = np.repeat(np.arange(30), np.arange(5, 35)) + 100
+        writers = np.random.default_rng(9).permutation(writers)
+        images = np.arange(len(writers), dtype=">u4").view(np.uint8).reshape(-1, 2, 2)
+        return DigitSet(images, np.arange(len(writers)) % 10, writers=writers)
+
+    def people(self, digits: DigitSet) -> set[int]:
+        assert digits.writers is not None
+        return set(digits.writers.tolist())
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_nobody_is_in_both_parts_and_nothing_is_lost(self, seed: int) -> None:
+        digits = self.written()
+        train, validation = split(digits, seed, validation=100, by="writer")
+        assert not self.people(train) & self.people(validation)
+        assert self.people(train) | self.people(validation) == self.people(digits)
+        assert len(train) + len(validation) == len(digits)
+        assert (train.part, validation.part) == ("train", "validation")
+        # No more than half of the most that one person wrote.
+        assert abs(len(validation) - 100) <= 17
+
+    def test_every_digit_stays_with_its_writer_and_in_order(self) -> None:
+        digits = self.written()
+        assert digits.writers is not None
+        for part in split(digits, 0, validation=100, by="writer"):
+            numbers = part.images.reshape(-1, 4).view(">u4")[:, 0].astype(int)
+            assert (np.diff(numbers) > 0).all()
+            assert np.array_equal(part.writers, digits.writers[numbers])
+            assert np.array_equal(part.labels, digits.labels[numbers])
+
+    def test_split_by_digit_leaves_most_people_in_both_parts(self) -> None:
+        train, validation = split(self.written(), seed=0, validation=100)
+        assert self.people(train) & self.people(validation)
+
+    def test_depends_on_the_seed_alone(self) -> None:
+        one, again, other = (
+            split(self.written(), seed, validation=100, by="writer")[1] for seed in (0, 0, 1)
+        )
+        assert self.people(one) == self.people(again) != self.people(other)
+
+    @pytest.mark.parametrize("validation", [1, 584])
+    def test_somebody_is_in_each_part(self, validation: int) -> None:
+        parts = split(self.written(), seed=0, validation=validation, by="writer")
+        assert min(map(len, parts)) >= 5
+
+    def test_digits_that_do_not_say_by_whom(self) -> None:
+        with pytest.raises(DataError, match=r"do not say who wrote them: .*by=\"digit\""):
+            split(blank([0, 1, 2, 3]), 0, validation=1, by="writer")
+
+    def test_one_person_cannot_be_held_out_of_her_own_digits(self) -> None:
+        alone = replace(blank([0, 1, 2, 3]), writers=np.full(4, 5))
+        with pytest.raises(DataError, match="One person wrote all of these digits"):
+            split(alone, 0, validation=1, by="writer")
+
+    def test_by_something_else(self) -> None:
+        with pytest.raises(DataError, match=r"by must be .*, found 'person'"):
+            split(blank([0, 1, 2]), 0, validation=1, by="person")  # type: ignore[arg-type]
+
+
 class TestFewLabels:
     def test_so_many_of_every_class(self, mnist: MNIST) -> None:
         few = few_labels(mnist.train, 3, seed=0)
@@ -86,6 +149,12 @@ class TestKeepClasses:
         ])  # fmt: skip
         assert len(kept) == np.isin(mnist.train.labels, (5, 9)).sum()
         assert kept.part == mnist.train.part
+
+    def test_writers_stay_with_their_digits(self) -> None:
+        digits = replace(blank([5, 9, 5, 0]), writers=np.array([1, 2, 3, 4]))
+        kept = keep_classes(digits, "95")
+        assert kept.writers is not None
+        assert kept.writers.tolist() == [1, 2, 3]
 
     def test_classes_that_are_not_there(self, mnist: MNIST) -> None:
         with pytest.raises(DataError, match="No class 'a'; there are 0, 1"):

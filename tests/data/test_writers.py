@@ -1,95 +1,139 @@
-"""Other writers: the change is the one that was asked for, and only that."""
+"""The table of writers: of the digits that we have, in their order, whole, and never in silence.
+
+The tables here are made up, in QMNIST's format and of its size.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torchvision
 
-from mnist_lab.data.digit_set import DataError, DigitSet
-from mnist_lab.data.writers import add_upstrokes, rotate_digits
+from mnist_lab.data.digit_set import DataError
+from mnist_lab.data.mnist import MNIST
+from mnist_lab.data.writers import add_writers
+from tests.data.hostile_files import check_sentence
+from tests.data.idx_files import write_idx
+
+ROWS = 60_000  # of both tables: QMNIST's test part is longer than MNIST's
+
+
+def make_table(labels: np.ndarray, first_writer: int) -> np.ndarray:
+    """Return a table whose digit i is by writer `first_writer` + i // 100."""
+    table = np.zeros((ROWS, 8), np.int32)
+    table[: len(labels), 0] = labels
+    table[:, 1] = 4
+    table[:, 2] = first_writer + np.arange(ROWS) // 100
+    return table
+
+
+class Tables:
+    """A folder as torchvision has it, and what torchvision believes of the files in it."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.raw = root, root / "QMNIST" / "raw"
+        self.raw.mkdir(parents=True)
+        self.resources = dict(torchvision.datasets.QMNIST.resources)
+        monkeypatch.setattr(torchvision.datasets.QMNIST, "resources", self.resources)
+
+    def path(self, part: str) -> Path:
+        return self.raw / f"qmnist-{part}-labels-idx2-int.gz"
+
+    def write(self, part: str, table: np.ndarray) -> None:
+        """Write a table, and let it be the one that torchvision expects."""
+        write_idx(self.path(part), table)
+        images, (address, _) = self.resources[part]
+        digest = hashlib.md5(self.path(part).read_bytes()).hexdigest()
+        self.resources[part] = [images, (address, digest)]
 
 
 @pytest.fixture
-def digits(small_sets: tuple[DigitSet, DigitSet]) -> DigitSet:
-    return small_sets[0].subset(np.arange(50))
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: MNIST) -> Tables:
+    made = Tables(tmp_path, monkeypatch)
+    made.write("train", make_table(mnist.train.labels, 0))
+    made.write("test", make_table(mnist.test.labels, 2_100))
+    return made
 
 
-class TestRotate:
-    def test_a_quarter_turn_moves_every_pixel_where_it_belongs(self, digits: DigitSet) -> None:
-        turned = rotate_digits(digits, 90)
-        assert np.array_equal(turned.images, np.rot90(digits.images, axes=(1, 2)))
-
-    def test_back_again_is_nearly_the_same(self, digits: DigitSet) -> None:
-        back = rotate_digits(rotate_digits(digits, 30), -30)
-        error = np.abs(back.images.astype(float) - digits.images).mean()
-        assert 0 < error < 10
-
-    def test_labels_names_and_part_stay(self, digits: DigitSet) -> None:
-        turned = rotate_digits(digits, 17)
-        assert np.array_equal(turned.labels, digits.labels)
-        assert (turned.class_names, turned.part) == (digits.class_names, digits.part)
-        assert turned.images.dtype == np.uint8
-
-    def test_out_of_range(self, digits: DigitSet) -> None:
-        with pytest.raises(DataError, match="between -360 and 360, found nan"):
-            rotate_digits(digits, float("nan"))
+def test_every_digit_gets_its_writer(tables: Tables, mnist: MNIST) -> None:
+    named = add_writers(mnist, tables.root)
+    for part, first in ((named.train, 0), (named.test, 2_100)):
+        assert part.writers is not None
+        assert part.writers.dtype == np.int64
+        assert np.array_equal(part.writers, first + np.arange(len(part)) // 100)
+    assert named.train.images is mnist.train.images
+    assert (named.train.part, named.test.part) == ("train", "test")
+    assert mnist.train.writers is None
 
 
-class TestUpstrokes:
-    def line(self, count: int = 200) -> DigitSet:
-        """Ones that are bars, 20 pixels high and 3 wide, and as many zeros that look the same."""
-        images = np.zeros((2 * count, 28, 28), np.uint8)
-        images[:, 4:24, 13:16] = 255
-        return DigitSet(images, np.repeat([1, 0], count))
+def test_torchvision_calls_the_files_so_and_pins_them() -> None:
+    for part in ("train", "test"):
+        _, (address, digest) = torchvision.datasets.QMNIST.resources[part]
+        assert address.endswith(f"/qmnist-{part}-labels-idx2-int.gz")
+        assert len(digest) == 32
 
-    def test_only_a_share_of_the_ones(self) -> None:
-        digits = self.line(1_000)
-        changed = add_upstrokes(digits, 0.3, seed=0)
-        differs = (changed.images != digits.images).any(axis=(1, 2))
-        assert differs[:1_000].mean() == pytest.approx(0.3, abs=0.05)
-        assert not differs[1_000:].any()
-        assert np.array_equal(changed.labels, digits.labels)
 
-    def test_the_stroke_goes_down_to_the_left_from_the_top(self) -> None:
-        ones = add_upstrokes(self.line(), 1, seed=0).images[:200].astype(float)
-        columns = np.arange(28)
-        for one in ones:
-            rows = np.flatnonzero(one.max(axis=1) > 127)
-            assert len(rows) in (20, 21)
-            stem = columns[one[rows[15]] > 127]  # below the upstroke, above the foot
-            assert len(stem) == 3
-            left = [columns[one[row] > 127].min() for row in rows[:14]]
-            reach = stem[0] - np.array(left)
-            assert 1 <= reach.max() <= 12
-            assert reach[0] <= reach[2] <= reach.max()
-            assert columns[one[rows[5]] > 127].max() == stem[-1]  # nothing to the right
+def test_a_table_of_other_digits_is_refused(tables: Tables, mnist: MNIST) -> None:
+    table = make_table(mnist.test.labels, 0)
+    table[7, 0] = 3  # a 9 in truth
+    tables.write("test", table)
+    with pytest.raises(DataError, match=r"its row 7 is of a 3, and digit 7 here is a 9") as caught:
+        add_writers(mnist, tables.root)
+    check_sentence(str(caught.value), tables.root)
 
-    def test_some_have_a_foot(self) -> None:
-        ones = add_upstrokes(self.line(), 1, seed=0).images[:200]
-        feet = [(one[np.flatnonzero(one.max(axis=1) > 127)[-2]] > 127).sum() > 6 for one in ones]
-        assert np.mean(feet) == pytest.approx(0.25, abs=0.1)
 
-    def test_the_centre_of_mass_is_in_the_middle_again(self, digits: DigitSet) -> None:
-        ones = digits.subset(np.flatnonzero(digits.labels == 1))
-        grey = add_upstrokes(ones, 1, seed=0).images.astype(float)
-        centre = grey.sum(1) @ np.arange(28) / grey.sum((1, 2))
-        assert np.abs(centre - 14).max() <= 0.51
+def test_a_part_of_mnist_is_refused_as_it_is_in_another_order(tables: Tables, mnist: MNIST) -> None:
+    part = MNIST(mnist.train.subset(slice(1, None)), mnist.test)
+    with pytest.raises(DataError, match="whole parts of MNIST are needed"):
+        add_writers(part, tables.root)
 
-    def test_depends_on_the_seed_alone(self) -> None:
-        one, again, other = (add_upstrokes(self.line(), 0.5, seed).images for seed in (3, 3, 4))
-        assert np.array_equal(one, again)
-        assert not np.array_equal(one, other)
 
-    @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-    def test_out_of_range(self, digits: DigitSet, share: float) -> None:
-        with pytest.raises(DataError, match="share must lie between 0 and 1, found"):
-            add_upstrokes(digits, share, 0)
+@pytest.mark.parametrize("shape", [(ROWS,), (ROWS, 3), (100, 8)])
+def test_another_shape_is_refused(shape: tuple[int, ...], tables: Tables, mnist: MNIST) -> None:
+    tables.write("train", np.zeros(shape, np.int32))
+    with pytest.raises(DataError, match="is no table of writers: it has the shape"):
+        add_writers(mnist, tables.root)
 
-    def test_there_must_be_ones(self) -> None:
-        letters = DigitSet(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.int64), ("a", "b"))
-        with pytest.raises(DataError, match="no ones among these classes"):
-            add_upstrokes(letters, 0.5, 0)
 
-    def test_an_empty_image_stays_empty(self) -> None:
-        empty = DigitSet(np.zeros((1, 28, 28), np.uint8), np.ones(1, np.int64))
-        assert add_upstrokes(empty, 1, 0).images.max() == 0
+def test_one_byte_that_changed_is_seen(tables: Tables, mnist: MNIST) -> None:
+    content = bytearray(tables.path("train").read_bytes())
+    content[len(content) // 2] ^= 1
+    tables.path("train").write_bytes(content)
+    with pytest.raises(DataError, match="is damaged: its MD5 is not") as caught:
+        add_writers(mnist, tables.root)
+    check_sentence(str(caught.value), tables.root)
+
+
+def test_absence_is_one_sentence_and_nothing_is_fetched_unless_asked(
+    tables: Tables, mnist: MNIST, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def fetch(address: str, folder: Path, name: str, digest: str) -> None:
+        asked.append((name, digest))
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", fetch)
+    add_writers(mnist, tables.root)
+    tables.path("train").unlink()
+    with pytest.raises(DataError, match=r"is not in .*download=True, which needs the network"):
+        add_writers(mnist, tables.root)
+    assert asked == []
+    with pytest.raises(DataError, match="the download failed; is there a network") as caught:
+        add_writers(mnist, tables.root, download=True)
+    check_sentence(str(caught.value), tables.root)
+    name, digest = tables.path("train").name, tables.resources["train"][1][1]
+    assert asked == [(name, digest)]
+
+
+def test_what_is_there_and_right_is_not_fetched_again(
+    tables: Tables, mnist: MNIST, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("There was nothing to fetch.")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", never)
+    assert add_writers(mnist, tables.root, download=True).test.writers is not None

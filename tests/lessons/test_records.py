@@ -15,6 +15,8 @@ from scipy import stats
 
 from mnist_lab.lessons import records
 from mnist_lab.lessons.records import (
+    clustered_interval,
+    design_effect,
     in_percent,
     load_record,
     load_records,
@@ -76,6 +78,95 @@ class TestWilson:
     def test_refuses_what_is_no_share(self, correct: int, count: int) -> None:
         with pytest.raises(ValueError, match=rf"^{correct} of {count} is no share\.$"):
             wilson_interval(correct, count)
+
+
+class TestClustered:
+    """Made-up people, of whom some are harder to read than others."""
+
+    TRUTH = 0.95
+
+    def people(self, seed: int, count: int = 150, spread: float = 20) -> tuple[Any, Any]:
+        """Return whether each digit was read, and by whom it is: 20 to 120 of each person.
+
+        The smaller `spread`, the more people differ; everybody is read with 0.95 on average.
+        """
+        generator = np.random.default_rng(seed)
+        share = generator.beta(spread * self.TRUTH, spread * (1 - self.TRUTH), count)
+        writers = np.repeat(np.arange(count), generator.integers(20, 121, count))
+        writers = generator.permutation(writers)  # MNIST's are not in order either
+        return generator.random(len(writers)) < share[writers], writers
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_equals_a_bootstrap_over_writers(self, seed: int) -> None:
+        read, writers = self.people(seed)
+        right = np.bincount(writers, weights=read)
+        wrote = np.bincount(writers)
+        drawn = np.random.default_rng(seed).integers(0, len(wrote), (20_000, len(wrote)))
+        shares = right[drawn].sum(1) / wrote[drawn].sum(1)
+        low, high = clustered_interval(read, writers)
+        half = (high - low) / 2
+        expected = np.quantile(shares, [0.025, 0.975])
+        assert (low, high) == pytest.approx(expected, abs=0.1 * half)
+        assert design_effect(read, writers) == pytest.approx(
+            shares.var() / (read.mean() * (1 - read.mean()) / len(read)), rel=0.05
+        )
+
+    def test_holds_the_truth_as_often_as_it_says_and_wilsons_does_not(self) -> None:
+        hits = {"clustered": 0, "Wilson": 0}
+        for seed in range(1_000):
+            read, writers = self.people(seed)
+            for name, (low, high) in {
+                "clustered": clustered_interval(read, writers),
+                "Wilson": wilson_interval(read.sum(), len(read)),
+            }.items():
+                hits[name] += low <= self.TRUTH <= high
+        assert 930 <= hits["clustered"] <= 970
+        assert hits["Wilson"] < 800
+
+    def test_one_digit_a_writer_is_wilsons(self) -> None:
+        read = np.random.default_rng(0).random(500) < 0.9
+        writers = np.random.default_rng(1).permutation(500)
+        assert design_effect(read, writers) == pytest.approx(1)
+        expected = wilson_interval(read.sum(), 500)
+        assert clustered_interval(read, writers) == pytest.approx(expected, abs=1e-12)
+
+    def test_digits_copied_ten_times_tell_no_more_than_once(self) -> None:
+        read = np.random.default_rng(0).random(500) < 0.9
+        copied = design_effect(np.repeat(read, 10), np.repeat(np.arange(500), 10))
+        assert copied == pytest.approx(10, rel=0.01)
+        tenfold = clustered_interval(np.repeat(read, 10), np.repeat(np.arange(500), 10))
+        assert tenfold == pytest.approx(wilson_interval(read.sum(), 500), abs=1e-3)
+
+    def test_is_never_narrower_than_wilsons(self) -> None:
+        """Everybody has one digit of ten misread, more evenly than chance would have it."""
+        read, writers = np.tile(np.arange(10) > 0, 30), np.repeat(np.arange(30), 10)
+        assert design_effect(read, writers) < 0.1
+        low, high = clustered_interval(read, writers)
+        alone = wilson_interval(270, 300)
+        assert low <= alone[0] < alone[1] <= high
+
+    @pytest.mark.parametrize("answer", [True, False])
+    def test_ends_where_the_scale_does(self, answer: bool) -> None:
+        read, writers = np.full(600, answer), np.arange(600) // 20
+        assert design_effect(read, writers) == 1
+        low, high = clustered_interval(read, writers)
+        assert (high == 1) if answer else (low == 0)
+        assert 0.97 < low < 1 or not answer
+
+    @pytest.mark.parametrize(
+        ("read", "writers", "complaint"),
+        [
+            ([True, False], [1], r"\(2,\) answers do not fit \(1,\) writers"),
+            ([[True]], [[1]], r"both are \(n,\)"),
+            ([True, False], [3, 3], "Two writers at least"),
+            ([], [], "Two writers at least"),
+            ([0.5, 1], [1, 2], "right or wrong"),
+        ],
+    )
+    def test_refuses_what_does_not_fit(self, read: Any, writers: Any, complaint: str) -> None:
+        for measure in (design_effect, clustered_interval):
+            with pytest.raises(ValueError, match=complaint):
+                measure(read, writers)
 
 
 class TestLoadRecord:

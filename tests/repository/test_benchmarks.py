@@ -19,6 +19,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors
 
 from benchmarks import (
     backbone,
@@ -33,9 +34,11 @@ from benchmarks import (
     speed,
     step,
     trials,
+    writers,
 )
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.splits import keep_classes
+from mnist_lab.data.mnist import MNIST
+from mnist_lab.data.splits import keep_classes, split
 from mnist_lab.finetuning.freezing import count_trainable
 from mnist_lab.lessons.records import load_record, summarise
 from mnist_lab.models.architecture import count_parameters
@@ -719,3 +722,91 @@ class TestScaling:
             assert len(means) >= 4
             falling = means[:4]  # the widest has too few steps to be better, as the chapter says
             assert falling == sorted(falling, reverse=True)
+
+
+class TestWriters:
+    def made_up(self, mnist: MNIST) -> MNIST:
+        """A thousand digits to train on by 20 people and 200 to test by 10 others, made up."""
+        train = mnist.train.subset(slice(0, 1_000))
+        test = mnist.test.subset(slice(0, 200))
+        students = writers.FIRST_STUDENT
+        return MNIST(
+            replace(train, writers=np.arange(1_000) % 20),
+            replace(test, writers=np.repeat(np.arange(students - 5, students + 5), 20)),
+        )
+
+    def test_counts_people(self, mnist: MNIST) -> None:
+        made_up = self.made_up(mnist)
+        assert writers.count_writers(made_up) == {
+            "training": {"digits": 1_000, "writers": 20, "digits_by_students": 0},
+            "test": {"digits": 200, "writers": 10, "digits_by_students": 100},
+            "test, first half": {"digits": 100, "writers": 5, "digits_by_students": 0},
+            "test, second half": {"digits": 100, "writers": 5, "digits_by_students": 100},
+        }
+        assert writers.count_shared(made_up.train, made_up.test) == 0
+        assert writers.count_shared(made_up.train, made_up.train.subset([3, 4, 24])) == 2
+
+    def test_finds_the_nearest_as_scikit_learn_does(self, mnist: MNIST) -> None:
+        made_up = self.made_up(mnist)
+        tree = NearestNeighbors(n_neighbors=1, algorithm="brute")
+        tree.fit(made_up.train.images.reshape(1_000, -1) / 255)
+        expected = tree.kneighbors(made_up.test.images.reshape(200, -1) / 255)[1][:, 0]
+        assert np.array_equal(writers.find_nearest(made_up.test, made_up.train), expected)
+
+    def test_the_nearest_by_somebody_else(self, mnist: MNIST) -> None:
+        train = self.made_up(mnist).train
+        own = writers.find_nearest(train, train)
+        assert np.array_equal(own, np.arange(1_000))  # each is the nearest to itself
+        others = writers.find_nearest(train, train, other_people=True)
+        people = writers.writers_of(train)
+        assert not (people[others] == people).any()
+        found = writers.ask_neighbours(train, train)
+        assert (found["nearest_is_by_the_same_person"], found["error"]) == (1, 0)
+        assert found["by_chance"] == pytest.approx(1 / 20)
+        assert found["error_without_own_digits"] == (train.labels[others] != train.labels).mean()
+
+    def test_digits_of_nobody_are_refused(self, mnist: MNIST) -> None:
+        with pytest.raises(ValueError, match="do not say who wrote them"):
+            writers.count_writers(mnist)
+
+    def test_measures_all_that_the_book_shows(
+        self, mnist: MNIST, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writers, "load_mnist", lambda: mnist)
+        monkeypatch.setattr(writers, "add_writers", lambda found, *_, **__: self.made_up(found))
+        by_whom = partial(split, validation=200)
+        monkeypatch.setattr(writers, "split", by_whom)
+        monkeypatch.setattr(writers, "EPOCHS", 1)
+        start(monkeypatch, "writers", "--tables", ".", "--seeds", "2", "--results", str(tmp_path))
+        ours = load_record("writers")
+        made = json.loads((tmp_path / "writers.json").read_text())
+        assert ours.keys() <= made.keys()
+        for name, part in ours["results"].items():
+            for row, cells in part.items():
+                assert row in made["results"][name]
+                if isinstance(cells, dict):
+                    assert cells.keys() <= made["results"][name][row].keys()
+        assert made["results"]["test"]["cleanlab"] == ours["results"]["test"]["cleanlab"]
+        looks = json.loads((tmp_path / "ledger.json").read_text())
+        assert [look["recipe"] for look in looks] == ["nearest of 10,000 training digits"]
+
+    def test_without_a_table_it_says_where_it_comes_from(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        with pytest.raises(SystemExit):
+            start(monkeypatch, "writers", "--tables", str(tmp_path), "--results", str(tmp_path))
+        assert "ask for it with download=True" in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["nearest neighbour", "cleanlab"])
+    def test_the_record_agrees_with_itself(self, name: str) -> None:
+        found = load_record("writers")["results"]["test"][name]
+        assert found["errors"] == found["errors_in_first_half"] + found["errors_in_second_half"]
+        share = found["errors"] / 10_000
+        of_digits = (share * (1 - share) / 10_000) ** 0.5
+        assert found["standard_error_of_digits"] == pytest.approx(of_digits, abs=5e-5)
+        ratio = (found["standard_error_by_writer"] / of_digits) ** 2
+        assert found["design_effect"] == pytest.approx(ratio, rel=0.02)

@@ -4,6 +4,7 @@ from .diagrams import Place as Place
 from .diagrams import draw_numbers as draw_numbers
 from .diagrams import draw_places as draw_places
 from .diagrams import draw_pyramid as draw_pyramid
+from .diagrams import draw_shift_curves as draw_shift_curves
 from .diagrams import draw_strip as draw_strip
 from .diagrams import outline as outline
 from .diagrams import show_map as show_map

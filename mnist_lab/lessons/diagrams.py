@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mnist_lab.extras import needs_extra
-from mnist_lab.lessons.palette import BLUE_PENCIL, GREY, INK, PAPER, RED_PEN
-from mnist_lab.lessons.pictures import RED_TO_BLUE
+from mnist_lab.lessons.palette import BLUE_PENCIL, GREEN_TICK, GREY, INK, PAPER, RED_PEN
+from mnist_lab.lessons.pictures import INK_ON_PAPER, RED_TO_BLUE
 
 with needs_extra("chapters"):
     from matplotlib.axes import Axes
@@ -115,14 +115,14 @@ def sum_in_words(weights: ArrayLike, pixels: ArrayLike) -> str:
     return with_minus(f"-{words[2:]}" if words.startswith("- ") else words)
 
 
-def draw_strip(axes: Axes, image: ArrayLike, shifts: Sequence[int]) -> None:
+def draw_strip(axes: Axes, copies: ArrayLike, shifts: Sequence[int]) -> None:
     """Draw shifted copies (count, side, side) of an image in a row, each framed, its shift below.
 
     The copies share one scale, so that ink is as dark in each.
     """
-    copies = np.asarray(image)
-    side = copies.shape[-1]
-    axes.imshow(np.hstack([*copies]), cmap="ink_on_paper")
+    images = np.asarray(copies)
+    side = images.shape[-1]
+    axes.imshow(np.hstack([*images]), cmap=INK_ON_PAPER)
     axes.set_axis_off()
     for number, shift in enumerate(shifts):
         left = side * number - 0.5
@@ -131,6 +131,31 @@ def draw_strip(axes: Axes, image: ArrayLike, shifts: Sequence[int]) -> None:
         axes.plot(across, down, color=GREY, linewidth=0.7, clip_on=False)
         words = with_minus(f"{shift:+d}") if shift else "0"
         axes.text(left + side / 2, 1.2 * side, words, ha="center", fontsize=9)
+
+
+def draw_shift_curves(
+    axes: Axes, shifts: ArrayLike, curves: Mapping[str, Sequence[float]], classes: int = 10
+) -> None:
+    """Draw accuracies against a shift in pixels, and what guessing among the classes would reach.
+
+    Parameters
+    ----------
+    shifts : array (count,)
+        In pixels, to the right.
+    curves : mapping of str to accuracies (count,) in [0, 1]
+        From a network's name to its curve, at most three of them. A single one needs no legend.
+    """
+    guessed = 100 / classes
+    axes.axhline(guessed, color=GREY, linestyle=":")
+    words = {"color": GREY, "fontsize": 9, "va": "bottom", "ha": "center"}
+    axes.annotate("guessing", (0, guessed + 1), **words)
+    looks = zip((RED_PEN, BLUE_PENCIL, GREEN_TICK), "os^", strict=True)
+    for (name, shares), (colour, marker) in zip(curves.items(), looks, strict=False):
+        heights = 100 * np.asarray(shares)
+        axes.plot(shifts, heights, color=colour, marker=marker, label=name)
+    axes.set(xlabel="shift to the right (pixels)", ylabel="accuracy (%)", ylim=(0, 102))
+    if len(curves) > 1:
+        axes.legend(loc="center", bbox_to_anchor=(0.5, 0.42))
 
 
 def draw_places(axes: Axes, pixels: int, kernel: int, stride: int, padding: int) -> int:

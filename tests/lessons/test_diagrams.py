@@ -11,6 +11,7 @@ from mnist_lab.lessons.diagrams import (
     draw_numbers,
     draw_places,
     draw_pyramid,
+    draw_shift_curves,
     draw_strip,
     outline,
     show_map,
@@ -89,6 +90,22 @@ class TestMaps:
         assert axes.images[0].get_array().shape == (4, 12)
         words = [text.get_text() for text in axes.texts]
         assert words == ["\N{MINUS SIGN}2", "0", "+2"]
+
+    def test_curves_are_told_apart_by_colour_and_marker(self) -> None:
+        _, axes = new_axes()
+        curves = {"one": [0.5, 1.0], "two": [0.25, 0.5], "three": [0.1, 0.2]}
+        draw_shift_curves(axes, [0, 3], curves)
+        drawn = {line.get_label(): line for line in axes.lines if line.get_marker() != "None"}
+        assert [*drawn] == [*curves]
+        assert [*np.asarray(drawn["two"].get_ydata())] == [25, 50]
+        looks = {(line.get_color(), line.get_marker()) for line in drawn.values()}
+        assert len(looks) == 3
+        assert axes.get_legend() is not None
+
+    def test_a_single_curve_has_no_legend(self) -> None:
+        _, axes = new_axes()
+        draw_shift_curves(axes, [0, 3], {"one": [0.5, 1.0]})
+        assert axes.get_legend() is None
 
 
 class TestPlaces:

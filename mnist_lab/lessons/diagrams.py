@@ -147,8 +147,7 @@ def draw_shift_curves(
     """
     guessed = 100 / classes
     axes.axhline(guessed, color=GREY, linestyle=":")
-    words = {"color": GREY, "fontsize": 9, "va": "bottom", "ha": "center"}
-    axes.annotate("guessing", (0, guessed + 1), **words)
+    axes.text(0, guessed + 1, "guessing", color=GREY, fontsize=9, va="bottom", ha="center")
     looks = zip((RED_PEN, BLUE_PENCIL, GREEN_TICK), "os^", strict=True)
     for (name, shares), (colour, marker) in zip(curves.items(), looks, strict=False):
         heights = 100 * np.asarray(shares)

@@ -6,6 +6,7 @@ from .gradient_checks import check_layer as check_layer
 from .gradient_checks import gradient_check as gradient_check
 from .images import AvgPool2d as AvgPool2d
 from .images import Conv2d as Conv2d
+from .images import GlobalAvgPool as GlobalAvgPool
 from .images import MaxPool2d as MaxPool2d
 from .images import add_windows as add_windows
 from .images import output_size as output_size

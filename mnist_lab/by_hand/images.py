@@ -5,6 +5,9 @@
         Flatten(), Linear(8 * 7 * 7, 10, generator),
     )
 
+An end that forgets where in the image something was found has `GlobalAvgPool()` in place of
+`Flatten()`, and then `Linear(8, 10, generator)`.
+
 Images are (n, channels, height, width), as PyTorch has them. The arithmetic is that of one product
 of matrices: `windows` shows what lies under the kernel at each of its places, and `add_windows`
 takes gradients the same way back.
@@ -80,9 +83,10 @@ def add_windows(
     """
     images = np.zeros(shape)
     rows, columns = (stride * (count - 1) + 1 for count in places)
-    for a in range(kernel):
-        for b in range(kernel):
-            images[:, :, a : a + rows : stride, b : b + columns : stride] += parts(a, b)
+    for row in range(kernel):
+        for column in range(kernel):
+            under = images[:, :, row : row + rows : stride, column : column + columns : stride]
+            under += parts(row, column)
     return images
 
 
@@ -174,8 +178,8 @@ class Conv2d(Layer):
         self.gradients["weight"] = by_digit.sum(axis=0).reshape(weight.shape)
         self.gradients["bias"] = flat.sum(axis=(0, 2))
 
-        def under(a: int, b: int) -> Floats:  # what pixel (a, b) of the kernel passes back
-            return (weight[:, :, a, b].T @ flat).reshape(n, in_channels, rows, columns)
+        def under(row: int, column: int) -> Floats:  # what this weight of each kernel passes back
+            return (weight[:, :, row, column].T @ flat).reshape(n, in_channels, rows, columns)
 
         if self.stride == 1 and in_channels >= len(weight):
             # Then adding up is itself a convolution, of the gradient with the flipped kernel, in
@@ -245,7 +249,7 @@ class MaxPool2d(_Pool2d):
         gradient, kernel = as_floats(gradient), self.kernel_size
         return add_windows(
             shape,
-            lambda a, b: gradient * (kept == kernel * a + b),
+            lambda row, column: gradient * (kept == kernel * row + column),
             kernel,
             self.stride,
             kept.shape[2:],
@@ -271,6 +275,27 @@ class AvgPool2d(_Pool2d):
     def backward(self, gradient: ArrayLike) -> Floats:
         """Give every pixel of a window the same share."""
         share = as_floats(gradient) / self.kernel_size**2
+        shape, places = self._remembered(), share.shape[2:]
         return add_windows(
-            self._remembered(), lambda a, b: share, self.kernel_size, self.stride, share.shape[2:]
+            shape, lambda _row, _column: share, self.kernel_size, self.stride, places
         )
+
+
+class GlobalAvgPool(Layer):
+    """The mean of each channel over all its places: what was found, and no longer where.
+
+    A last layer after it has one weight for each channel and class, whatever the images' size
+    [Lin et al., 2013]. PyTorch's `AdaptiveAvgPool2d(1)` gives the same means.
+    """
+
+    def forward(self, inputs: ArrayLike) -> Floats:
+        """(n, channels, height, width) -> (n, channels)."""
+        images = _images(inputs)
+        self._memory = images.shape
+        return images.mean(axis=(2, 3))
+
+    def backward(self, gradient: ArrayLike) -> Floats:
+        """(n, channels) -> (n, channels, height, width): every place gets the same share."""
+        n, channels, height, width = self._remembered()
+        share = as_floats(gradient).reshape(n, channels, 1, 1) / (height * width)
+        return np.broadcast_to(share, (n, channels, height, width)).copy()

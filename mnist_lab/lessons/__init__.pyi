@@ -1,4 +1,17 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
+from .diagrams import Colour as Colour
+from .diagrams import Place as Place
+from .diagrams import draw_numbers as draw_numbers
+from .diagrams import draw_places as draw_places
+from .diagrams import draw_pyramid as draw_pyramid
+from .diagrams import draw_shift_curves as draw_shift_curves
+from .diagrams import draw_strip as draw_strip
+from .diagrams import outline as outline
+from .diagrams import show_map as show_map
+from .diagrams import sign_colours as sign_colours
+from .diagrams import sum_in_words as sum_in_words
+from .diagrams import tint as tint
+from .diagrams import with_minus as with_minus
 from .effects import FAR as FAR
 from .effects import UNITS as UNITS
 from .effects import collect_effects as collect_effects

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mnist_lab.by_hand.gradient_checks import GradientReport, check_layer
-from mnist_lab.by_hand.images import AvgPool2d, Conv2d, MaxPool2d
+from mnist_lab.by_hand.images import AvgPool2d, Conv2d, GlobalAvgPool, MaxPool2d
 from mnist_lab.by_hand.layers import (
     BatchNorm,
     Dropout,
@@ -130,6 +130,7 @@ LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
     "Conv2d, padded": (lambda: Conv2d(4, 2, 3, random(), stride=2, padding=1), IMAGES),
     "MaxPool2d": (lambda: MaxPool2d(2), IMAGES),
     "AvgPool2d": (lambda: AvgPool2d(3, 1), IMAGES),
+    "GlobalAvgPool": (GlobalAvgPool, IMAGES),
     "BatchNorm": (lambda: BatchNorm(4), VECTORS),
     "BatchNorm, eval": (lambda: BatchNorm(4).eval(), IMAGES),
     "Sequential": (lambda: Sequential(Conv2d(4, 2, 3, random()), ReLU(), Flatten()), IMAGES),

@@ -21,7 +21,14 @@ from mnist_lab.by_hand.gradient_checks import (
     check_layer,
     gradient_check,
 )
-from mnist_lab.by_hand.images import AvgPool2d, Conv2d, MaxPool2d, add_windows, windows
+from mnist_lab.by_hand.images import (
+    AvgPool2d,
+    Conv2d,
+    GlobalAvgPool,
+    MaxPool2d,
+    add_windows,
+    windows,
+)
 from mnist_lab.by_hand.layers import (
     BatchNorm,
     Dropout,
@@ -514,6 +521,17 @@ class AvgPoolRepeated(AvgPool2d):
         return large[:, :, :height, :width] / self.kernel_size**2
 
 
+class GlobalAvgPoolNotDivided(GlobalAvgPool):
+    def backward(self, gradient: Floats) -> Floats:
+        _, _, height, width = self._remembered()
+        return super().backward(gradient) * (height * width)
+
+
+class GlobalAvgPoolDividedByOneSide(GlobalAvgPool):
+    def backward(self, gradient: Floats) -> Floats:
+        return super().backward(gradient) * self._remembered()[2]
+
+
 class BatchNormConstants(BatchNorm):
     """Mean and deviation taken as constants: right in evaluation mode, wrong in training."""
 
@@ -616,6 +634,8 @@ FAULTS: list[tuple[type[Layer], type[Layer], Make, tuple[int, ...]]] = [
     (AvgPoolNotDivided, AvgPool2d, lambda k: k(2), (2, 2, 4, 4)),
     (AvgPoolDividedOnce, AvgPool2d, lambda k: k(2), (2, 2, 4, 4)),
     (AvgPoolRepeated, AvgPool2d, lambda k: k(2, 1), (2, 2, 3, 3)),
+    (GlobalAvgPoolNotDivided, GlobalAvgPool, lambda k: k(), (2, 2, 4, 5)),
+    (GlobalAvgPoolDividedByOneSide, GlobalAvgPool, lambda k: k(), (2, 2, 4, 5)),
     (BatchNormConstants, BatchNorm, lambda k: k(3), (5, 3)),
     (BatchNormDeviationConstant, BatchNorm, lambda k: k(3), (5, 3)),
     (BatchNormWeightForgotten, BatchNorm, lambda k: k(3), (2, 3, 2, 3)),

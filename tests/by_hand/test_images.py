@@ -16,6 +16,7 @@ from torch import nn
 from mnist_lab.by_hand.images import (
     AvgPool2d,
     Conv2d,
+    GlobalAvgPool,
     MaxPool2d,
     add_windows,
     output_size,
@@ -100,6 +101,26 @@ class TestImages:
         inputs = distinct((n, channels, height + 2 * padding, width + 2 * padding), random(seed))
         assert_right(ours(*form), inputs, seed)
         assert_as_torch(ours(*form), theirs(*form), inputs, seed)
+
+    @drawn
+    @given(n=st.integers(1, 3), channels=SMALL, height=st.integers(1, 5), width=st.integers(1, 5))
+    def test_the_mean_over_all_places(self, n: int, channels: int, height: int, width: int) -> None:
+        inputs = random().normal(size=(n, channels, height, width))
+        assert_right(GlobalAvgPool(), inputs)
+        theirs = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        assert_as_torch(GlobalAvgPool(), theirs, inputs)
+
+    def test_the_mean_forgets_the_place(self) -> None:
+        """A map that moves within its frame of zeros has the same mean, and the same gradient."""
+        inputs = np.zeros((1, 2, 8, 8))
+        inputs[:, :, 1:4, 2:5] = random().normal(size=(1, 2, 3, 3))
+        layer = GlobalAvgPool()
+        before = layer.forward(inputs)
+        back = layer.backward([[1.0, -3.0]])
+        np.testing.assert_allclose(layer.forward(np.roll(inputs, (3, 2), axis=(2, 3))), before)
+        assert_array_equal(layer.backward([[1.0, -3.0]]), back)
+        assert_array_equal(np.unique(back[0, 0]), [1 / 64])
+        back[...] = 0  # the caller may write into what it was given
 
 
 class TestWindows:
@@ -202,7 +223,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"images of shape \(n, 3, height, width\), not \("):
             Conv2d(3, 2, 3, random()).forward(np.zeros(shape))
 
-    @pytest.mark.parametrize("layer", [MaxPool2d(2), AvgPool2d(2)])
+    @pytest.mark.parametrize("layer", [MaxPool2d(2), AvgPool2d(2), GlobalAvgPool()])
     def test_pooling(self, layer: Layer) -> None:
         with pytest.raises(
             ValueError, match=r"images of shape \(n, channels, height, width\), not \(28, 28\)\.$"

@@ -85,6 +85,12 @@ def _padded_cross_correlate(image: Array, kernel: Array) -> Floats:
     return layer.forward(image[None, None])[0, 0]
 
 
+def _last_product_alone(image: Array, kernel: Array) -> Floats:
+    """Write every weight's product over the one before, in place of adding it."""
+    size = len(kernel) - 1
+    return np.asarray(kernel[-1, -1] * image[size:, size:], dtype=float)
+
+
 def _convolution_weight_gradient(gradient: Array, images: Array, kernel: int) -> Floats:
     layer = _convolution(np.zeros((gradient.shape[1], images.shape[1], kernel, kernel)))
     layer.forward(images)
@@ -100,9 +106,30 @@ def _convolution_input_gradient(gradient: Array, weight: Array) -> Floats:
     return layer.backward(gradient)
 
 
+def _written_over(gradient: Array, weight: Array, by: str) -> Floats:
+    """Write windows over each other in place of adding them, in reading order."""
+    n, _, rows, columns = gradient.shape
+    _, channels, kernel, _ = weight.shape
+    result = np.zeros((n, channels, rows + kernel - 1, columns + kernel - 1))
+    if by == "places":
+        for i, j in np.ndindex(rows, columns):
+            part = np.einsum("no,ocrq->ncrq", gradient[:, :, i, j], weight)
+            result[:, :, i : i + kernel, j : j + kernel] = part
+    else:
+        for r, q in np.ndindex(kernel, kernel):
+            part = np.einsum("noij,oc->ncij", gradient, weight[:, :, r, q])
+            result[:, :, r : r + rows, q : q + columns] = part
+    return result
+
+
 def _full(gradient: Array, kernels: Array) -> Floats:
     """Correlate the gradient, with a full border of zeros, with kernels (in, out, k, k)."""
     return _convolution(kernels, padding=kernels.shape[-1] - 1).forward(gradient)
+
+
+def _half_padded(gradient: Array, weight: Array) -> Floats:
+    kernels = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    return _convolution(kernels, padding=kernels.shape[-1] // 2).forward(gradient)
 
 
 def _cropped(gradient: Array, weight: Array) -> Floats:
@@ -131,6 +158,9 @@ def _shared_out(gradient: Array, images: Array, kernel: int, how: str) -> Floats
     elif how == "last":
         last = flat.shape[-1] - 1 - flat[..., ::-1].argmax(axis=-1)
         share = np.eye(flat.shape[-1])[last]
+    elif how == "columns":
+        turned = under.swapaxes(-1, -2).reshape(flat.shape).argmax(axis=-1)
+        share = np.eye(flat.shape[-1])[kernel * (turned % kernel) + turned // kernel]
     else:
         share = np.ones(flat.shape) / (kernel**2 if how == "average" else 1)
     return add_windows(
@@ -142,8 +172,19 @@ def _shared_out(gradient: Array, images: Array, kernel: int, how: str) -> Floats
     )
 
 
+def _covered_part(gradient: Array, images: Array, kernel: int) -> Floats:
+    _, _, rows, columns = gradient.shape
+    whole = _max_pool_backward(gradient, images, kernel)
+    return whole[:, :, : rows * kernel, : columns * kernel]
+
+
 def _spread(gradient: Array, kernel: int) -> Floats:
     return gradient.repeat(kernel, axis=2).repeat(kernel, axis=3)
+
+
+def _repeated_in_one_row(gradient: Array, kernel: int) -> Floats:
+    n, channels, rows, columns = gradient.shape
+    return gradient.repeat(kernel**2).reshape(n, channels, rows * kernel, columns * kernel)
 
 
 def _average_pool_backward(gradient: Array, kernel: int) -> Floats:
@@ -169,6 +210,22 @@ def _with_its_own_stride(layers: Sequence[tuple[int, int]]) -> int:
     return field
 
 
+def _whole_kernels(layers: Sequence[tuple[int, int]]) -> int:
+    field, jump = 1, 1
+    for kernel, stride in layers:
+        field += kernel * jump
+        jump *= stride
+    return field
+
+
+def _only_the_stride_before(layers: Sequence[tuple[int, int]]) -> int:
+    field, before = 1, 1
+    for kernel, stride in layers:
+        field += (kernel - 1) * before
+        before = stride
+    return field
+
+
 def _from_the_wrong_end(layers: Sequence[tuple[int, int]]) -> int:
     field = 1
     for kernel, stride in layers:
@@ -186,6 +243,11 @@ EXERCISES = (
             usual(
                 "You count the moves and forget the place where the kernel begins: one more.",
                 lambda size, kernel, stride, padding: (size + 2 * padding - kernel) // stride,
+            ),
+            usual(
+                "You add the one before you divide. The division counts the moves, rounded down; "
+                "the first place comes on top of them.",
+                lambda size, kernel, stride, padding: (size + 2 * padding - kernel + 1) // stride,
             ),
             usual(
                 "You count the padding once. It is laid on both sides.",
@@ -235,6 +297,13 @@ EXERCISES = (
                 ),
             ),
             usual(
+                "You count a bias for each input channel. It is added to an output, so every "
+                "output channel has one.",
+                lambda in_channels, out_channels, kernel: (
+                    out_channels * in_channels * kernel**2 + in_channels
+                ),
+            ),
+            usual(
                 "Your kernel is a line: it has `kernel` rows as well as `kernel` columns.",
                 lambda in_channels, out_channels, kernel: (
                     out_channels * in_channels * kernel + out_channels
@@ -264,6 +333,17 @@ EXERCISES = (
                 lambda image, kernel: _cross_correlate(image, kernel.T),
             ),
             usual(
+                "Only the last weight of the kernel is left in your result: each product is "
+                "written over the one before. Add it to what is there.",
+                _last_product_alone,
+            ),
+            usual(
+                "Your kernel is turned round in one direction only, upside down or left to right. "
+                "Here it is not turned at all.",
+                lambda image, kernel: _cross_correlate(image, kernel[::-1]),
+                lambda image, kernel: _cross_correlate(image, kernel[:, ::-1]),
+            ),
+            usual(
                 "You keep the places where the kernel hangs over the edge, as if zeros lay around "
                 "the image. Take only those where it fits.",
                 _padded_cross_correlate,
@@ -284,8 +364,15 @@ EXERCISES = (
                 ),
             ),
             usual(
+                "Only the last image is left in your result: each is written over the one before. "
+                "The weights are shared, so what all images want adds up.",
+                lambda gradient, images, kernel: _convolution_weight_gradient(
+                    gradient[-1:], images[-1:], kernel
+                ),
+            ),
+            usual(
                 "Your gradient is turned by half a turn. Forward the kernel is not flipped, so the "
-                "gradient of its pixel (a, b) looks at the images shifted by (a, b).",
+                "gradient of its pixel (r, q) looks at the images shifted by (r, q).",
                 lambda gradient, images, kernel: _convolution_weight_gradient(
                     gradient, images, kernel
                 )[:, :, ::-1, ::-1],
@@ -315,6 +402,31 @@ EXERCISES = (
                 "You lay the kernel on the bordered gradient as it is. Going back, an input pixel "
                 "meets the kernel from the other side, so it must be turned by half a turn.",
                 lambda gradient, weight: _full(gradient, weight.swapaxes(0, 1)),
+            ),
+            usual(
+                "You turn the kernel in one direction only. Half a turn reverses its rows and its "
+                "columns.",
+                lambda gradient, weight: _full(gradient, weight[:, :, ::-1].swapaxes(0, 1)),
+                lambda gradient, weight: _full(gradient, weight[..., ::-1].swapaxes(0, 1)),
+            ),
+            usual(
+                "You transpose the kernel, so that its rows lie along columns. Going back it is "
+                "turned by half a turn: the last row comes first, and in each row the last weight.",
+                lambda gradient, weight: _full(gradient, weight.transpose(1, 0, 3, 2)),
+                lambda gradient, weight: _convolution_input_gradient(
+                    gradient, weight.swapaxes(2, 3)
+                ),
+            ),
+            usual(
+                "Where windows overlap you write one over the other. A pixel lies in several of "
+                "them, and what they pass back adds up.",
+                lambda gradient, weight: _written_over(gradient, weight, "places"),
+                lambda gradient, weight: _written_over(gradient, weight, "weights"),
+            ),
+            usual(
+                "You pad the gradient by half a kernel, which keeps a size. A full correlation "
+                "visits every place at which the kernel touches the gradient at all.",
+                _half_padded,
             ),
             usual(
                 "Your result has the size of the gradient. The images were larger: every pixel "
@@ -360,6 +472,16 @@ EXERCISES = (
                 "reading order, as PyTorch does.",
                 lambda gradient, images, kernel: _shared_out(gradient, images, kernel, "last"),
             ),
+            usual(
+                "Where several pixels are equally large you choose the first in the order of the "
+                "columns. Reading order goes along the rows.",
+                lambda gradient, images, kernel: _shared_out(gradient, images, kernel, "columns"),
+            ),
+            usual(
+                "Your result ends where the windows end. The rows and columns that are left over "
+                "belong to the images too; their gradient is 0.",
+                _covered_part,
+            ),
         ),
     ),
     Exercise(
@@ -379,6 +501,12 @@ EXERCISES = (
             usual(
                 "You divide by the side of the window. It holds as many pixels as its area.",
                 lambda gradient, kernel: _spread(gradient, kernel) / kernel,
+            ),
+            usual(
+                "You repeat every entry in one long row and fold that row up again, so that a "
+                "window's share does not lie in a square. Repeat along each of the two axes.",
+                lambda gradient, kernel: _repeated_in_one_row(gradient, kernel) / kernel**2,
+                lambda gradient, kernel: _repeated_in_one_row(gradient, kernel),
             ),
             usual(
                 "You lay copies of the whole gradient side by side. Each of its entries belongs to "
@@ -408,6 +536,16 @@ EXERCISES = (
             usual(
                 "You add the kernels up. The first pixel is shared: a kernel of 3 adds only 2.",
                 lambda layers: sum(kernel for kernel, _ in layers),
+            ),
+            usual(
+                "You add whole kernels. One of a kernel's places is there already, so the field "
+                "grows by one less.",
+                _whole_kernels,
+            ),
+            usual(
+                "You use only the stride of the layer just before. The strides of all layers "
+                "before multiply.",
+                _only_the_stride_before,
             ),
             usual(
                 "You use a layer's own stride for its own kernel. How far apart its inputs lie is "

@@ -389,6 +389,7 @@ def write_pdf(target: Path) -> None:
             print("No font of this machine has the glossary's 中文: install fonts-noto-cjk.")
         tab.goto(document.as_uri())
         tab.evaluate(DRAW_FORMULAS)
+        tab.evaluate(WAIT_FOR_PICTURES)
         print_book(tab, printed)
         tab.evaluate(NUMBER_CONTENTS, find_pages(printed))
         print_book(tab, printed)
@@ -437,6 +438,10 @@ DRAW_FORMULAS = """async () => {
       `width: ${width / 1000}em; vertical-align: ${-(top + height) / 1000}em`;
     math.replaceWith(picture);
   }
+}"""
+# A picture that is loaded lazily would be waited for until somebody scrolls to it.
+WAIT_FOR_PICTURES = """async () => {
+  for (const image of document.images) image.loading = "eager";
   await Promise.all([...document.images].map((image) => image.decode()));
   await document.fonts.ready;
 }"""

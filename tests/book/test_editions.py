@@ -20,6 +20,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
+from playwright.sync_api import Browser
 
 from tests.browsing import cannot_test
 from tools.editions import (
@@ -27,6 +28,7 @@ from tools.editions import (
     FORMULA,
     OFFERED,
     SITE,
+    WAIT_FOR_PICTURES,
     build_pages,
     fill,
     find_pages,
@@ -285,6 +287,21 @@ def test_without_a_chromium_it_says_so_before_anything_takes_long(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SystemExit, match="need a Chromium"):
         build_pages()
+
+
+def test_a_picture_far_down_the_page_is_waited_for(browser: Browser, tmp_path: Path) -> None:
+    """One that loads lazily would otherwise never come, and the book would never be printed."""
+    picture = tmp_path / "picture.svg"
+    picture.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    path = tmp_path / "book.html"
+    path.write_text('<div style="height: 99999px"></div><img loading="lazy" src="picture.svg">')
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_load_state("networkidle")
+    assert not page.evaluate("document.images[0].complete")
+    page.evaluate(f"Promise.race([({WAIT_FOR_PICTURES})(), new Promise(r => setTimeout(r, 9000))])")
+    assert page.evaluate("document.images[0].complete")
+    page.close()
 
 
 MENU = """<div class="dropdown dropdown-download-buttons"><ul class="dropdown-menu">

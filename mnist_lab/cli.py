@@ -929,7 +929,10 @@ def _say_accuracy(what: str, correct: int, count: int) -> None:
     from mnist_lab.lessons.records import wilson_interval
 
     low, high = wilson_interval(correct, count)
-    share = f"{correct:,} of {count:,}; 95 % interval {low:.2%} to {high:.2%}"
+    # Digits by one hand are alike, so that fewer of them count; by how much needs the writers.
+    share = (
+        f"{correct:,} of {count:,}; 95 % interval {low:.2%} to {high:.2%} if each had its own hand"
+    )
     _say(f"{what} {correct / count:.2%} ({share})")
 
 

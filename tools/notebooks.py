@@ -18,6 +18,7 @@ import argparse
 import ast
 import copy
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -40,6 +41,7 @@ TEXT_FORMAT = "md:myst"
 SOLUTION = "solution"  # the tag of a cell that students do not see
 CHECK = "check"  # the function of mnist_lab.lessons.exercises that judges an answer
 EMPTY = "# Your answer"
+PROOF = re.compile(r"<details>.*?</details>", re.DOTALL)  # a solution in words, folded
 PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look
 # for `jupyter`, and by Colab, which shows of a form its title and a button "Show code". The output
@@ -179,6 +181,9 @@ def write_student_version(folder: Path = NOTEBOOKS, target: Path = STUDENT) -> l
 
 
 def _without_solution(cell: NotebookNode) -> NotebookNode:
+    if cell.cell_type == "markdown" and PROOF.search(cell.source):
+        source = PROOF.sub("*Your answer*", cell.source)
+        return nbformat.v4.new_markdown_cell(source, id=cell.id)
     if SOLUTION not in cell.metadata.get("tags", []):
         return cell
     if cell.cell_type == "code":

@@ -186,7 +186,8 @@ def _images_crc32(images: NDArray[np.uint8]) -> int:
     """Return the CRC-32 of all pixels, read piece by piece: they may be more than memory holds."""
     found, piece = 0, 1 + (1 << 24) // images[0].size
     for start in range(0, len(images), piece):
-        found = zlib.crc32(take_images(images, slice(start, start + piece)).data, found)
+        pixels = take_images(images, slice(start, start + piece))
+        found = zlib.crc32(np.ascontiguousarray(pixels).data, found)
     return found
 
 

@@ -281,6 +281,13 @@ class TestStudent:
         (path,) = write_student_version(tmp_path, tmp_path / "student")
         assert read(path).cells[0].source == "def f(x):\n    ...  # your code\n\ncheck('f', f)\n"
 
+    def test_takes_out_a_folded_proof(self, tmp_path: Path) -> None:
+        task = "**8. Prove it.** Show that 6 x 7 = 42.\n\n"
+        proof = "<details>\n<summary>The proof</summary>\n\nBecause.\n\n</details>"
+        write(tmp_path, new_notebook(cells=[new_markdown_cell(task + proof, id="f")]))
+        (path,) = write_student_version(tmp_path, tmp_path / "student")
+        assert read(path).cells[0].source == task + "*Your answer*"
+
     def test_leaves_the_original_alone(self, tmp_path: Path) -> None:
         path = write(tmp_path, chapter())
         before = path.read_bytes()
@@ -291,6 +298,7 @@ class TestStudent:
         for path in write_student_version(target=tmp_path):
             for cell in read(path).cells:
                 assert SOLUTION not in cell.metadata.get("tags", [])
+                assert "<details>" not in cell.source
 
     def test_of_the_real_chapters_can_be_run_and_asserts_nothing_of_an_answer(self) -> None:
         for path in notebooks.NOTEBOOKS.glob("ch*.ipynb"):

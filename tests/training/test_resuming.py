@@ -16,10 +16,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.finetuning.ways import finetune
 from mnist_lab.models import registry
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.resuming import identify_data
+from mnist_lab.training.runs import fit
 from mnist_lab.training.tensor_folders import CheckpointError
 from tests.training.small_runs import (
     EVERYTHING,
@@ -237,3 +240,11 @@ def test_what_has_not_learnt_yet_needs_no_moments(
         with pytest.raises(Killed):
             tune(folder=tmp_path)
     assert same(tune(folder=tmp_path, resume=True), expected)
+
+
+def test_digits_may_lie_in_memory_in_any_order(sets: Sets) -> None:
+    few = sets[0].subset(np.arange(64))
+    turned = DigitSet(few.images.transpose(0, 2, 1), few.labels)
+    assert not turned.images.flags.c_contiguous
+    fit("linear", turned, None, TrainConfig(epochs=1), device="cpu", progress=False)
+    assert identify_data(turned) != identify_data(few)

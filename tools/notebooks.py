@@ -42,13 +42,12 @@ SOLUTION = "solution"  # the tag of a cell that students do not see
 CHECK = "check"  # the function of mnist_lab.lessons.exercises that judges an answer
 EMPTY = "# Your answer"
 PROOF = re.compile(r"<details>.*?</details>", re.DOTALL)  # a solution in words, folded
-PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # What a page folds is folded wherever a chapter is run: by JupyterLab and Notebook 7, which look
 # for `jupyter`, and by Colab, which shows of a form its title and a button "Show code". The output
 # goes with the code, as on the page: it often is the answer. So may be the first line, which
 # Jupyter shows of what it folds: in a solution that is a title, and Colab's form has it too.
 FOLDED = "hide-cell"  # the tag by which a page folds a cell
-TITLE = "# @title Solution"
+TITLE = "# @title "
 FOLD = {"jupyter": {"source_hidden": True, "outputs_hidden": True}, "cellView": "form"}
 # A widget lives in a kernel; what is stored is the picture that `explore` puts beside it.
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -126,14 +125,24 @@ def metadata_of(name: str) -> dict[str, Any]:
 def fold(cell: NotebookNode) -> None:
     """Have a cell that a page folds be folded in JupyterLab and in Colab too."""
     tags = cell.metadata.get("tags", [])
-    if SOLUTION in tags:
-        cell.metadata["mystnb"] = PROMPTS
-        if cell.cell_type == "code" and not cell.source.startswith(TITLE):
-            cell.source = f"{TITLE}\n{cell.source}"
+    if SOLUTION in tags and cell.cell_type == "code" and not cell.source.startswith(TITLE):
+        cell.source = f"{TITLE}Solution\n{cell.source}"
     if FOLDED in tags:
         cell.metadata.update(copy.deepcopy(FOLD))
+        if cell.source.startswith(TITLE):
+            cell.metadata["mystnb"] = prompts(cell.source.partition("\n")[0].removeprefix(TITLE))
     if DRAWS in tags and not installs(cell):
         cell.metadata.update(copy.deepcopy(FOLD_CODE))
+
+
+def prompts(title: str) -> dict[str, str]:
+    """Return what a page says at a folded cell with a title.
+
+    >>> prompts("Solution")
+    {'code_prompt_show': 'Show the solution', 'code_prompt_hide': 'Hide the solution'}
+    """
+    what = "the solution" if title == "Solution" else title[0].lower() + title[1:]
+    return {"code_prompt_show": f"Show {what}", "code_prompt_hide": f"Hide {what}"}
 
 
 def installs(cell: NotebookNode) -> bool:

@@ -6,7 +6,8 @@
 
 Most digits look like thousands of others, and a network learns little from the ten-thousandth plain
 zero. A proxy, one hidden layer on every second pixel, is trained in a tenth of a second; the digits
-on which its loss is highest are kept. Selection via proxy is Coleman et al. 2020; how far data can
+on which its loss is highest are kept. Selection via proxy is Coleman et al. 2020; cifar10-airbench
+(Keller Jordan, `airbench96_faster`) drops easy examples by a small proxy, too. How far data can
 be pruned is in Sorscher et al. 2022. Chapter 6 measures what it brings.
 """
 

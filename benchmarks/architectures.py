@@ -1,23 +1,32 @@
 """Train six architectures alike; compare accuracy, parameters, seconds and mistakes.
 
     python -m benchmarks.architectures [--only lstm vit ...] [--seeds 3]
+    python -m benchmarks.architectures --only recurrent --seeds 5
+    python -m benchmarks.architectures --only long --seeds 1
 
-About 15 minutes on one core. What the record holds already is not repeated.
+About 20 minutes on one core, and half an hour for `long`, which is measured only when it is asked
+for. What the record holds already is not repeated.
 
 Everything is measured on validation data; the test set is not looked at. Each architecture gets the
 same digits, batches, schedule and number of epochs, no augmentation, and its own learning rate: the
 best of the same five, tried once each on 10,000 digits. Four of them are then trained on fewer
 digits too. Seconds are the processor's, of training and of scoring the validation part after each
 epoch: unlike those of a clock they hardly change when something else runs beside.
+
+`recurrent` asks what of the LSTM's lead is due to its gates: readers of rows are trained on 10,000
+digits, each at its own rate, the best of the same six. `long` trains the vision transformer and the
+small CNN for ten times as many epochs, with augmentation.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor, nn
 
 from mnist_lab.data import DigitSet, load_mnist, split
-from mnist_lab.models import build_model, count_parameters
+from mnist_lab.models import build_model, count_parameters, drawn_from
 from mnist_lab.training import (
+    Augmentation,
     Batches,
     FitResult,
     TrainConfig,
@@ -44,6 +53,36 @@ EPOCHS = 3
 # Fewer digits, more epochs: about 600 steps, which is what 10,000 digits take in four epochs.
 FEWER = {300: 120, 1_000: 38, 3_000: 13, 10_000: 4}
 SAMPLED = ("mlp", "small_cnn", "lstm", "vit")
+# Plain recurrent networks as PyTorch starts them, with an orthogonal recurrent matrix, and as many
+# recurrent weights as the LSTM has, or more; and the LSTM beside them.
+RECURRENT = ("plain", "orthogonal", "wide", "wide orthogonal", "lstm")
+RECURRENT_RATES = (0.0003, *RATES)  # plain ones like it lower than anybody else
+LONG, LONG_EPOCHS = ("small_cnn", "vit"), 10 * EPOCHS
+AUGMENTATION = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
+
+
+class RowReader(nn.Module):
+    """A plain recurrent network that reads an image row by row, as chapter 9 builds it."""
+
+    def __init__(self, width: int, orthogonal: bool) -> None:
+        super().__init__()
+        self.rows = nn.RNN(28, width, batch_first=True)
+        self.output = nn.Linear(width, 10)
+        if orthogonal:
+            nn.init.orthogonal_(self.rows.get_parameter("weight_hh_l0"))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (n, 10) of images (n, 1, 28, 28)."""
+        states, _ = self.rows(images.squeeze(1))
+        return self.output(states[:, -1])
+
+
+def build_reader(kind: str, seed: int) -> nn.Module:
+    """Return a reader of rows, one of `RECURRENT`, drawn from a seed."""
+    if kind == "lstm":
+        return build_model("lstm", seed=seed)
+    with drawn_from(seed):
+        return RowReader(256 if "wide" in kind else 128, "orthogonal" in kind)
 
 
 def train(
@@ -81,11 +120,59 @@ def try_rate(name: str, rate: float, train_part: DigitSet, validation: DigitSet)
     return train(name, rate, few, validation, SEARCH_EPOCHS, 0)[0].best.validation.accuracy
 
 
+def read_rows(kind: str, rate: float, few: DigitSet, validation: DigitSet, seed: int) -> float:
+    """Return the validation accuracy of a reader of rows after its last epoch."""
+    config = TrainConfig(epochs=SEARCH_EPOCHS, batch_size=BATCH_SIZE, learning_rate=rate, seed=seed)
+    run = fit(build_reader(kind, seed), few, config=config, device="cpu", progress=False)
+    return evaluate(run.model, Batches(validation)).accuracy
+
+
+def measure_recurrent(
+    record: Record, train_part: DigitSet, validation: DigitSet, seeds: int
+) -> None:
+    """Search the rate of every reader of rows, and train it from several seeds."""
+    few = train_part.subset(np.arange(SEARCHED))
+    for kind in RECURRENT:
+        entry = record.entry("recurrent", kind)
+        entry["parameters"] = count_parameters(build_reader(kind, 0))
+        tried = entry.setdefault("search", {})
+        for rate in RECURRENT_RATES:
+            if str(rate) not in tried:
+                tried[str(rate)] = read_rows(kind, rate, few, validation, 0)
+        entry["learning_rate"] = choose_rate(tried)
+        record.save(kind, tried)
+        for seed in range(measured(entry, "accuracy"), seeds):
+            right = read_rows(kind, entry["learning_rate"], few, validation, seed)
+            add(entry, "accuracy", right)
+        record.save(kind, entry["accuracy"])
+
+
+def measure_long(record: Record, train_part: DigitSet, validation: DigitSet, seeds: int) -> None:
+    """Train ten times as long, with augmentation, at the rates that the short runs chose."""
+    for name in LONG:
+        entry = record.entry("long", name)
+        rate = record.entry(name)["learning_rate"]
+        for seed in range(measured(entry, "accuracy"), seeds):
+            config = TrainConfig(
+                epochs=LONG_EPOCHS,
+                batch_size=BATCH_SIZE,
+                learning_rate=rate,
+                augmentation=AUGMENTATION,
+                seed=seed,
+            )
+            started = working_seconds()
+            run = fit(name, train_part, config=config, device="cpu", progress=False)
+            add(entry, "seconds", working_seconds() - started)
+            add(entry, "accuracy", evaluate(run.model, Batches(validation)).accuracy)
+            record.save("long", name, seed, entry["accuracy"])
+
+
 def main() -> None:
     """Measure what the record lacks."""
-    arguments = read_arguments(
-        make_parser(__doc__, seeds=3, only=ARCHITECTURES, threads=1, anew=True)
-    )
+    choices = (*ARCHITECTURES, "recurrent", "long")
+    parser = make_parser(__doc__, seeds=3, only=choices, threads=1, anew=True)
+    parser.set_defaults(only=[*ARCHITECTURES, "recurrent"])
+    arguments = read_arguments(parser)
     train_part, validation = split(load_mnist().train, seed=0)
     setting = {
         "train": len(train_part),
@@ -97,7 +184,12 @@ def main() -> None:
         "epochs_on_fewer": {str(count): epochs for count, epochs in FEWER.items()},
     }
     record = Record("architectures", arguments, {"setting": setting})
-    for name in arguments.only:
+    if "recurrent" in arguments.only:
+        measure_recurrent(record, train_part, validation, arguments.seeds)
+    if "long" in arguments.only:
+        measure_long(record, train_part, validation, arguments.seeds)
+    architectures = [name for name in arguments.only if name in ARCHITECTURES]
+    for name in architectures:
         entry = record.entry(name)
         entry["parameters"] = count_parameters(build_model(name))
         tried = entry.setdefault("search", {})
@@ -111,7 +203,7 @@ def main() -> None:
         entry["learning_rate"] = best
         record.save(name, tried)
     for seed in range(arguments.seeds):
-        for name in arguments.only:
+        for name in architectures:
             entry = record.entry(name)
             rate = entry["learning_rate"]
             if measured(entry, "accuracy") <= seed:

@@ -116,7 +116,11 @@ class Linear(Layer):
     in_features, out_features : int
     generator : numpy.random.Generator
         Draws the weight (out_features, in_features) from a normal distribution of variance
-        2 / in_features [He et al., 2015]. The bias (out_features,) begins at zero.
+        gain / in_features. The bias (out_features,) begins at zero.
+    gain : float
+        By how much the layer multiplies the mean square of its inputs, on average. 2 makes up for
+        a ReLU after it, which halves that again [He et al., 2015]; 1 suits a last layer, after
+        which no ReLU comes. (It is the square of what PyTorch calls a gain.)
 
     Raises
     ------
@@ -124,9 +128,16 @@ class Linear(Layer):
         By `forward`, if the inputs are not of shape (n, in_features).
     """
 
-    def __init__(self, in_features: int, out_features: int, generator: np.random.Generator) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        generator: np.random.Generator,
+        *,
+        gain: float = 2,
+    ) -> None:
         super().__init__()
-        deviation = math.sqrt(2 / in_features)
+        deviation = math.sqrt(gain / in_features)
         self.parameters["weight"] = generator.normal(0, deviation, (out_features, in_features))
         self.parameters["bias"] = np.zeros(out_features)
 
@@ -165,11 +176,16 @@ class Flatten(Layer):
 
 
 class Sigmoid(Layer):
-    """1 / (1 + e^-x), computed through tanh, which does not overflow."""
+    """1 / (1 + e^-x), with all digits right however negative x is.
+
+    No exponent is positive, so none overflows, and nothing is subtracted, so no digit is lost.
+    """
 
     def forward(self, inputs: ArrayLike) -> Floats:
         """Return values between 0 and 1."""
-        self._memory = 0.5 * (1 + np.tanh(as_floats(inputs) / 2))
+        inputs = as_floats(inputs)
+        small = np.exp(-np.abs(inputs))
+        self._memory = np.where(inputs >= 0, 1.0, small) / (1 + small)
         return self._memory
 
     def backward(self, gradient: ArrayLike) -> Floats:

@@ -180,6 +180,12 @@ class TestEdges:
             assert_array_equal(layer.forward(inputs), ends)
             assert_array_equal(layer.backward([1, 1]), [0, 0])
 
+    @pytest.mark.filterwarnings("error")
+    def test_the_sigmoid_keeps_its_digits_where_it_is_tiny(self) -> None:
+        inputs = np.array([-700.0, -40.0, -30.0, -1.0, 0.0, 1.0, 40.0, 1e4])
+        right = [1 / (1 + math.exp(-x)) for x in inputs]  # no power here is too large for a float
+        assert_allclose(Sigmoid().forward(inputs), right, rtol=1e-15)
+
     def test_an_empty_batch_stays_empty(self) -> None:
         network = Sequential(
             Conv2d(1, 2, 3, random()), MaxPool2d(2), Flatten(), Linear(8, 3, random())
@@ -315,6 +321,12 @@ class TestPromises:
         assert weight.std() == pytest.approx(math.sqrt(2 / fan_in), rel=0.03)
         assert abs(weight.mean()) < 4 * weight.std() / math.sqrt(weight.size)
         assert_array_equal(layer.parameters["bias"], 0)
+
+    @pytest.mark.parametrize("gain", [2, 1, 0.01])
+    def test_the_gain_multiplies_the_mean_square(self, gain: float) -> None:
+        inputs = random().normal(size=(400, 300))
+        outputs = Linear(300, 500, random(1), gain=gain).forward(inputs)
+        assert (outputs**2).mean() == pytest.approx(gain * (inputs**2).mean(), rel=0.03)
 
     @pytest.mark.parametrize(
         "make", [lambda g: Linear(5, 4, g), lambda g: Conv2d(2, 3, 3, g)], ids=["Linear", "Conv2d"]

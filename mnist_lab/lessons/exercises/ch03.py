@@ -278,13 +278,20 @@ def _adam(
     inside_root: bool = False,
     squares_mean: bool = False,
     rooted: bool = True,
+    raw_gradient: bool = False,
+    correction_of_root: bool = False,
+    epsilon_first: bool = False,
 ) -> tuple[Array, Array, Array]:
     """Make a step of Adam, right unless an option says otherwise."""
     mean = betas[0] * mean + (1 - betas[0]) * gradient
     square = betas[1] * square + (1 - betas[1]) * (mean if squares_mean else gradient) ** 2
     of_mean, of_square = ((1 - beta**step) if corrected else 1.0 for beta in betas)
-    along, size = mean / of_mean, square / of_square
-    if inside_root:
+    along, size = (gradient if raw_gradient else mean / of_mean), square / of_square
+    if correction_of_root:
+        size = np.sqrt(square) / of_square + epsilon
+    elif epsilon_first:
+        size = (np.sqrt(square) + epsilon) / np.sqrt(of_square)
+    elif inside_root:
         size = np.sqrt(size + epsilon)
     elif rooted:
         size = np.sqrt(size) + epsilon
@@ -318,16 +325,21 @@ def _through_norm(
     through_mean: bool = True,
     through_deviation: bool = True,
     unbiased: bool = False,
+    summed: bool = False,
+    weighs_all: bool = True,
+    epsilon_outside: bool = False,
 ) -> Floats:
     """Go back through batch normalisation, with something left out."""
-    deviation = np.sqrt(inputs.var(axis=0, ddof=int(unbiased)) + epsilon)
+    variance = inputs.var(axis=0, ddof=int(unbiased))
+    deviation = np.sqrt(variance) + epsilon if epsilon_outside else np.sqrt(variance + epsilon)
     normalised = (inputs - inputs.mean(axis=0)) / deviation
-    scaled = gradient * weight
-    result = scaled
+    result = gradient * weight
+    indirect = result if weighs_all else gradient
+    over_batch = np.sum if summed else np.mean
     if through_mean:
-        result = result - scaled.mean(axis=0)
+        result = result - over_batch(indirect, axis=0)
     if through_deviation:
-        result = result - normalised * (scaled * normalised).mean(axis=0)
+        result = result - normalised * over_batch(indirect * normalised, axis=0)
     return result / deviation
 
 
@@ -399,6 +411,11 @@ EXERCISES = (
                 "derivative must vanish at both ends.",
                 lambda gradient, outputs: gradient * (1 - outputs**2),
             ),
+            usual(
+                "Your sign is turned round: the derivative is y (1 - y), which is never negative, "
+                "since the sigmoid never falls.",
+                lambda gradient, outputs: gradient * outputs * (outputs - 1),
+            ),
             usual(_DERIVATIVE_ALONE, lambda gradient, outputs: outputs * (1 - outputs)),
         ),
     ),
@@ -455,6 +472,11 @@ EXERCISES = (
                 "whole.",
                 lambda predictions, targets: 2 * (predictions - targets),
                 lambda predictions, targets: predictions - targets,
+            ),
+            usual(
+                "You divide by the length of the last axis only. The mean runs over all entries, "
+                "the examples among them.",
+                lambda predictions, targets: 2 * (predictions - targets) / predictions.shape[-1],
             ),
             usual(
                 "You return the loss, one number. Its gradient has an entry for each prediction.",
@@ -517,6 +539,23 @@ EXERCISES = (
                     gradient @ weight,
                     gradient.T @ inputs / len(inputs),
                     gradient.sum(axis=0),
+                ),
+            ),
+            usual(
+                "Your three gradients come in another order than asked: inputs, weight, bias.",
+                lambda gradient, inputs, weight: (
+                    gradient.T @ inputs,
+                    gradient.sum(axis=0),
+                    gradient @ weight,
+                ),
+            ),
+            usual(
+                "Your bias gradient has one row, as a matrix. A bias is a vector, and so is its "
+                "gradient: keep no axis that was added over.",
+                lambda gradient, inputs, weight: (
+                    gradient @ weight,
+                    gradient.T @ inputs,
+                    gradient.sum(axis=0, keepdims=True),
                 ),
             ),
             usual(
@@ -597,6 +636,11 @@ EXERCISES = (
                 ),
             ),
             usual(
+                "Your gradient is zero everywhere. Two names for one array are one array: what "
+                "moves up under the one name moves under the other, so copy it.",
+                lambda function, at, step: np.zeros_like(at),
+            ),
+            usual(
                 "You do not divide by the step. A difference becomes a slope only by the distance "
                 "that it spans.",
                 lambda function, at, step: 2 * step * central_difference(function, at, step),
@@ -652,6 +696,15 @@ EXERCISES = (
                 ),
                 lambda parameter, gradient, velocity, learning_rate, momentum: _momentum_step(
                     parameter, -gradient, velocity, learning_rate, momentum
+                ),
+            ),
+            usual(
+                "You look ahead, as Nesterov's momentum does: the gradient is added once more to "
+                "the new velocity. Asked is the plain form, where the velocity alone is the step.",
+                lambda parameter, gradient, velocity, learning_rate, momentum: (
+                    parameter
+                    - learning_rate * (gradient + momentum * (momentum * velocity + gradient)),
+                    momentum * velocity + gradient,
                 ),
             ),
             usual(
@@ -715,6 +768,21 @@ EXERCISES = (
                 lambda *arguments: _adam_at(-1, *arguments),
             ),
             usual(
+                "Above the line stands the gradient itself, as in RMSprop. In Adam it is the "
+                "corrected mean of the gradients.",
+                lambda *arguments: _adam(*arguments, raw_gradient=True),
+            ),
+            usual(
+                "You take the root first and correct afterwards. The correction belongs to the "
+                "mean square, so it goes under the root with it.",
+                lambda *arguments: _adam(*arguments, correction_of_root=True),
+            ),
+            usual(
+                "You add epsilon to the uncorrected root and correct both together, as section 2 "
+                "of Adam's paper does to save time. Here and in PyTorch it is added last.",
+                lambda *arguments: _adam(*arguments, epsilon_first=True),
+            ),
+            usual(
                 "You divide by the mean of the squares without its root, so the step has the wrong "
                 "unit: it would grow as gradients shrink.",
                 lambda *arguments: _adam(*arguments, rooted=False),
@@ -770,6 +838,21 @@ EXERCISES = (
                 "You divide by the unbiased deviation, with n - 1. Batch normalisation divides by "
                 "that with n; the unbiased one is only kept for evaluation.",
                 lambda *arguments: _through_norm(*arguments, unbiased=True),
+            ),
+            usual(
+                "You add over the batch where a mean is needed. Mean and variance divide by n, so "
+                "each example has only its share in them.",
+                lambda *arguments: _through_norm(*arguments, summed=True),
+            ),
+            usual(
+                "The weight is missing on the two paths through mean and deviation. All three "
+                "paths pass through it, so multiply the gradient by it first.",
+                lambda *arguments: _through_norm(*arguments, weighs_all=False),
+            ),
+            usual(
+                "Your epsilon is added to the deviation. It stands under the root, beside the "
+                "variance.",
+                lambda *arguments: _through_norm(*arguments, epsilon_outside=True),
             ),
             usual(
                 "You leave the weight out. It scales the normalised values forward, so it scales "

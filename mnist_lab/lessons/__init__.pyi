@@ -1,4 +1,5 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
+from .computation_graphs import draw_scores_to_loss as draw_scores_to_loss
 from .diagrams import Colour as Colour
 from .diagrams import Place as Place
 from .diagrams import draw_numbers as draw_numbers

@@ -84,6 +84,20 @@ def _log_probabilities(logits: Array, labels: Array) -> Floats:
     return shifted[np.arange(len(labels)), labels]
 
 
+def _all_log_probabilities(logits: Array) -> Floats:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _all_columns(logits: Array, labels: Array) -> Floats:
+    return _all_log_probabilities(logits)[:, labels]
+
+
+def _own_entropy(logits: Array, labels: Array) -> float:
+    logarithms = _all_log_probabilities(logits)
+    return -float((np.exp(logarithms) * logarithms).sum(axis=1).mean())
+
+
 def _cross_entropy(logits: Array, labels: Array) -> float:
     return SoftmaxCrossEntropy().forward(logits, labels)
 
@@ -170,6 +184,11 @@ EXERCISES = (
                 lambda logits: np.exp(logits) / np.exp(logits).sum(),
             ),
             usual(
+                "You take a sigmoid of each logit. It answers yes or no for one class alone, and a "
+                "row does not sum to 1: compare the classes with each other.",
+                lambda logits: np.exp(-np.logaddexp(0, -logits)),
+            ),
+            usual(
                 "You stop at the exponentials: they are positive, but a row does not sum to 1 yet.",
                 _powers,
                 np.exp,
@@ -212,7 +231,7 @@ EXERCISES = (
                 lambda logits, labels: -_log_probabilities(logits, labels).mean() / np.log(2),
             ),
             usual(
-                "You multiply by the class's index, as article 002's formula does: class 0 then "
+                "You multiply by the class's index: class 0 then "
                 "costs nothing, however wrong you are. The index only says which entry to take.",
                 lambda logits, labels: -(labels * _log_probabilities(logits, labels)).mean(),
                 lambda logits, labels: -(labels * _log_probabilities(logits, labels)).sum(),
@@ -222,6 +241,34 @@ EXERCISES = (
                 "sign belongs in front.",
                 lambda logits, labels: _log_probabilities(logits, labels).mean(),
                 lambda logits, labels: _log_probabilities(logits, labels).sum(),
+            ),
+            usual(
+                "You take the mean over all entries, and most of them are zeros of the one-hot "
+                "label. Add over the classes, and average over the examples alone.",
+                lambda logits, labels: (
+                    -_log_probabilities(logits, labels).mean() / np.shape(logits)[1]
+                ),
+            ),
+            usual(
+                "You keep the logarithm from its own argument with a small number, and that limits "
+                "the loss: no mistake costs more than about 28. Subtract on paper, and no "
+                "logarithm of 0 is left.",
+                lambda logits, labels: (
+                    -np.log(_of_the_right_class(_softmax(logits), labels) + 1e-12).mean()
+                ),
+                lambda logits, labels: (
+                    -np.log(np.maximum(_of_the_right_class(_softmax(logits), labels), 1e-12)).mean()
+                ),
+            ),
+            usual(
+                "You take the columns of all labels for every example. Each has one entry: "
+                "its own row, and in it the column of its own label.",
+                lambda logits, labels: -_all_columns(logits, labels).mean(),
+            ),
+            usual(
+                "You weigh each logarithm with the model's own probability. That is the model's "
+                "entropy, and the labels do not come in.",
+                _own_entropy,
             ),
             usual(
                 "You return one loss for each example. Take their mean.",
@@ -402,9 +449,10 @@ EXERCISES = (
                 lambda logits, temperature: _softmax(logits) / temperature,
             ),
             usual(
-                "The temperature changes nothing in your result. Dividing probabilities and making "
-                "them sum to 1 again undoes itself: it belongs on the logits.",
+                "The temperature changes nothing in your result. What divides a row of "
+                "probabilities or shifts a row of logits is undone; this divides the logits.",
                 lambda logits, temperature: _softmax(logits),
+                lambda logits, temperature: _softmax(logits - temperature),
             ),
             usual(
                 "With large logits your exponentials overflow to infinity, and nan comes out. "

@@ -354,10 +354,9 @@ def _difference(subject: str, value: Any, wanted: Any, tolerance: float, where: 
         if factor != 1 and _agree(mine, factor * right.astype(float), tolerance):
             if factor == 0:
                 return f"{subject} is zero everywhere{where}; it should not be."
-            return (
-                f"Every entry of {subject[0].lower()}{subject[1:]} is {factor:.4g} times the "
-                + (f"right one{where}.")
-            )
+            words, _ = _in_words(factor, 1.0)
+            entry = f"Every entry of {subject[0].lower()}{subject[1:]}"
+            return f"{entry} is {words} times the right one{where}."
     wrong = ~_close(mine, right, tolerance)
     index = _first(wrong)
     one, other = _in_words(mine[index], right[index])

@@ -4,8 +4,9 @@
     python -m benchmarks.architectures --only recurrent --seeds 5
     python -m benchmarks.architectures --only long --seeds 1
 
-About 20 minutes on one core, and half an hour for `long`, which is measured only when it is asked
-for. What the record holds already is not repeated.
+About 20 minutes on one core.
+
+What the record holds already is not repeated. `long` is measured only when it is asked for.
 
 Everything is measured on validation data; the test set is not looked at. Each architecture gets the
 same digits, batches, schedule and number of epochs, no augmentation, and its own learning rate: the

@@ -80,7 +80,7 @@ def draw_scores_to_loss(
     heights = _ROW * np.arange(len(scores))[::-1]
     middle = float(heights.mean())
     spread = 0.3 * _ROW * (len(scores) - 1)
-    from_top = np.linspace(middle + spread, middle - spread, len(pixels)) if pixels else []
+    from_top = np.linspace(middle + spread, middle - spread, len(pixels))
     for score, height, words, row, below in zip(
         scores, heights, probabilities, on_edges, under_scores, strict=True
     ):

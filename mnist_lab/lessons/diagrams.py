@@ -23,13 +23,13 @@ from mnist_lab.lessons.pictures import INK_ON_PAPER, RED_TO_BLUE
 with needs_extra("chapters"):
     from matplotlib.axes import Axes
 
-Colour = tuple[float, float, float]
+Tint = tuple[float, float, float]
 Place = tuple[int, int]
 
 _MIDDLE: dict[str, Any] = {"ha": "center", "va": "center"}
 
 
-def tint(colour: str, share: float = 0.3) -> Colour:
+def tint(colour: str, share: float = 0.3) -> Tint:
     """Return a colour mixed with paper, light enough to write on: red, green, blue in [0, 1]."""
     ink, paper = (np.array([*bytes.fromhex(code[1:])]) for code in (colour, PAPER))
     red, green, blue = (share * ink + (1 - share) * paper) / 255
@@ -41,7 +41,7 @@ def with_minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def sign_colours(weights: ArrayLike) -> dict[Place, Colour]:
+def sign_colours(weights: ArrayLike) -> dict[Place, Tint]:
     """Return a fill for `draw_numbers`: positive weights are blue, negative ones red."""
     return {
         (row, column): tint(BLUE_PENCIL if value > 0 else RED_PEN)
@@ -54,7 +54,7 @@ def draw_numbers(
     axes: Axes,
     values: ArrayLike,
     title: str = "",
-    fill: Mapping[Place, str | Colour] | None = None,
+    fill: Mapping[Place, str | Tint] | None = None,
     tall: int | None = None,
 ) -> None:
     """Draw a matrix as squares with a number in each.

@@ -1,7 +1,7 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .computation_graphs import draw_scores_to_loss as draw_scores_to_loss
-from .diagrams import Colour as Colour
 from .diagrams import Place as Place
+from .diagrams import Tint as Tint
 from .diagrams import draw_numbers as draw_numbers
 from .diagrams import draw_places as draw_places
 from .diagrams import draw_pyramid as draw_pyramid

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from docutils.core import publish_doctree
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from mnist_lab import __version__
 from tools.address import PLACEHOLDER
@@ -85,11 +86,12 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         shutil.copy(ROOT / "CITATION.cff", source)
         # The theme of the book lends its layout no more than these need.
         site = source / "built"
-        app = Sphinx(
-            source, source, site, source / "trees", "html", status=None, warning=sys.stderr,
-            confoverrides={"html_theme": "basic", "suppress_warnings": ["config.cache"]},
-        )  # fmt: skip
-        app.build()
+        with docutils_namespace():  # what one application registers, the next would find there
+            app = Sphinx(
+                source, source, site, source / "trees", "html", status=None, warning=sys.stderr,
+                confoverrides={"html_theme": "basic", "suppress_warnings": ["config.cache"]},
+            )  # fmt: skip
+            app.build()
         built[address] = site
     return built
 

@@ -36,7 +36,8 @@ def main() -> None:
                 epochs=epochs, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, seed=seed
             )
             model = build_model("small_cnn", seed=seed)
-            reports = fit(model, train, validation, config, progress=False).reports
+            run = fit(model, train, validation, config, device="cpu", progress=False)
+            reports = run.reports
             last = reports[-1]
             add(entry, "accuracy", last.validation.accuracy)
             add(entry, "loss", last.validation.loss)

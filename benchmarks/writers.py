@@ -126,7 +126,7 @@ def hold_out(train: DigitSet, by: Any, seed: int) -> dict[str, float]:
     """Score a network and nearest neighbours on digits held out, `by` digit or by writer."""
     rest, held_out = split(train, seed, by=by)
     config = TrainConfig(epochs=EPOCHS, seed=seed)
-    result = fit("small_cnn", rest, held_out, config, progress=False)
+    result = fit("small_cnn", rest, held_out, config, device="cpu", progress=False)
     assert result.best.validation is not None
     chosen = np.random.default_rng(seed).permutation(len(rest))[:COMPARED]
     nearest = find_nearest(held_out, rest.subset(chosen))

@@ -13,7 +13,10 @@ from playwright.sync_api import Browser, expect
 from tests.browsing import PHONE, SITE, both_doors, opened
 
 ARTICLES, RESULTS = "book/articles.html", "book/results.html"
-LINK = re.compile(r'<a class="measured" href="([^"#]*)#([^"]+)" data-evidence="([^"]+)"')
+LINK = re.compile(  # its attributes may stand in any order
+    r'<a\b(?=[^>]* class="measured")(?=[^>]* href="([^"#]*)#([^"]+)")'
+    r'(?=[^>]* data-evidence="([^"]+)")'
+)
 PAGES = sorted(
     path.relative_to(SITE).as_posix()
     for folder in ("book", "notebooks")

@@ -474,7 +474,7 @@ KINDS: dict[str, Kind] = {
         Kind("lora", make_lora, 200),
         Kind("run", make_run, 30),
         Kind("strokes", make_strokes, 400),
-        Kind("answer", make_answer, 100),
+        Kind("answer", make_answer, 160),
         Kind("command", make_command, 25),
     )
 }

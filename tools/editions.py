@@ -36,6 +36,7 @@ from bs4 import BeautifulSoup
 
 from mnist_lab import __version__
 from tools.anki import write_cards
+from tools.chromium import find_chromium, started
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
@@ -156,7 +157,7 @@ def read_pages(folder: Path = PAGES) -> list[BookPage]:
 
 def build_pages() -> None:
     """Have Sphinx write the EPUB's pages, and MathJax their formulas."""
-    find_chromium()  # better now than after the minutes that Sphinx takes
+    require_chromium()  # better now than after the minutes that Sphinx takes
     print("The book's pages are being written ...", flush=True)
     program = Path(sys.executable).with_name("jupyter-book")
     options = "-W -n --keep-going --all -q --builder custom --custom-builder epub"
@@ -170,12 +171,10 @@ def build_pages() -> None:
 
 # --- Chromium ------------------------------------------------------------------------------------
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-
-def find_chromium() -> str:
+def require_chromium() -> str:
     """Return the path of this machine's Chromium, or end with a sentence where there is none."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = find_chromium()
     if program is None:
         sys.exit(
             "PDF and EPUB need a Chromium for their formulas, and there is none on this machine: "
@@ -187,16 +186,10 @@ def find_chromium() -> str:
 @contextmanager
 def chromium() -> Iterator[Tab]:
     """Open a page in the Chromium of this machine."""
-    from playwright.sync_api import sync_playwright
-
-    program = find_chromium()
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+    with started(require_chromium()) as browser:
         tab = browser.new_page()
         tab.set_default_timeout(0)  # a book takes as long as it takes
         yield tab
-        browser.close()
 
 
 def draw_cover(target: Path) -> None:

@@ -73,7 +73,6 @@ class Row:
 
 
 PLAIN = {"norm": False, "residual": False}
-CONSTANT = {"schedule": "constant"}
 ROWS = {
     "full recipe": Row(),
     "full recipe, a rate of its own": Row({"schedule": "one_cycle"}),
@@ -90,9 +89,7 @@ ROWS = {
     "L1 in place of weight decay": Row({"weight_decay": 0.0, "l1_penalty": 1e-5}),
     "without label smoothing": Row({"label_smoothing": 0.0}),
     "without augmentation": Row({"augmentation": None}),
-    "constant learning rate": Row(CONSTANT),
-    # torch's own memory of the squares: ten times as long as in all the other rows.
-    "constant, Adam's beta2 0.999": Row(CONSTANT | {"adam_beta2": 0.999}),
+    "constant learning rate": Row({"schedule": "constant"}),
     "exponential schedule": Row({"schedule": "exponential"}),
     "cosine schedule": Row({"schedule": "cosine"}),
     "cyclic schedule": Row({"schedule": "cyclic"}),

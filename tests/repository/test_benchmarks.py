@@ -22,6 +22,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks import (
+    ablation,
     backbone,
     chapters,
     ensemble,
@@ -810,3 +811,50 @@ class TestWriters:
         assert found["standard_error_of_digits"] == pytest.approx(of_digits, abs=5e-5)
         ratio = (found["standard_error_by_writer"] / of_digits) ** 2
         assert found["design_effect"] == pytest.approx(ratio, rel=0.02)
+
+
+class TestAblation:
+    @pytest.mark.parametrize("best", ablation.RATES)
+    def test_a_search_ends_at_the_best_rate_between_two_worse(self, best: float) -> None:
+        tried: dict[str, list[float]] = {}
+
+        def score_at(rate: float, seed: int) -> float:
+            assert seed in ablation.CHOOSING
+            return -abs(np.log(rate / best))
+
+        assert ablation.search(tried, score_at) == best
+        place = ablation.RATES.index(best)
+        around = ablation.RATES[max(place - 1, 0) : place + 2]
+        assert {str(rate) for rate in around} <= set(tried)
+        assert {len(scores) for scores in tried.values()} == {len(ablation.CHOOSING)}
+
+    def test_a_search_that_is_done_measures_nothing_again(self) -> None:
+        tried = {"0.003": [0.1, 0.2], "0.01": [0.5, 0.4], "0.03": [0.3, 0.3]}
+        assert ablation.search(tried, lambda rate, seed: pytest.fail("measured again")) == 0.01
+
+    def test_blocks_that_are_kept_small(self) -> None:
+        images = torch.rand(2, 1, 28, 28)
+        plain, divided, zeroed = (
+            build_model("resnet", width=8, depth=3, norm=False).eval() for _ in range(3)
+        )
+        ablation.keep_small(divided, "divided")
+        ablation.keep_small(zeroed, "from zero")
+        first: list[Any] = [model.get_submodule("blocks.0") for model in (plain, divided, zeroed)]
+        inner = torch.rand(2, 8, 14, 14)
+        added = [block.conv2(inner) for block in first]
+        assert torch.allclose(added[1], added[0] / 3)  # nine blocks
+        assert not added[2].any()
+        assert torch.equal(first[2](inner), inner)  # a ReLU leaves what is not negative
+        assert not torch.allclose(divided(images), plain(images))
+
+    def test_who_changes_the_network_or_the_schedule_has_a_rate_of_its_own(self) -> None:
+        results = load_record("ablation")["results"]
+        assert list(results) == list(ablation.ROWS)
+        for name, row in ablation.ROWS.items():
+            assert row.searches == ("search" in results[name])
+            if row.searches:
+                tried, rate = results[name]["search"], results[name]["learning_rate"]
+                assert recording.choose_rate(tried) == rate
+                place = ablation.RATES.index(rate)
+                around = ablation.RATES[max(place - 1, 0) : place + 2]
+                assert {str(rate) for rate in around} <= set(tried)

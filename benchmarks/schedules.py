@@ -240,7 +240,7 @@ def main() -> None:
         if "learning_rate" not in entry:
             tried: dict[str, list[float]] = {}
             entry["learning_rate"] = search_rate(ROWS[name], tried, sets)
-            entry["tried"] = {rate: tried[rate] for rate in sorted(tried, key=float)}
+            entry["search"] = {rate: tried[rate] for rate in sorted(tried, key=float)}
         for seed in range(measured(entry, "accuracy"), arguments.seeds):
             add(entry, "accuracy", score(ROWS[name], entry["learning_rate"], seed, sets))
         record.save(name, entry["learning_rate"], entry["accuracy"])

@@ -772,10 +772,10 @@ class TestSchedules:
         results = load_record("schedules")["results"]
         assert list(results) == list(schedules.ROWS)
         for row in results.values():
-            rates = [float(rate) for rate in row["tried"]]
-            assert row["learning_rate"] == recording.choose_rate(row["tried"])
+            rates = [float(rate) for rate in row["search"]]
+            assert row["learning_rate"] == recording.choose_rate(row["search"])
             assert rates[0] < row["learning_rate"] < rates[-1]
-            assert {len(scores) for scores in row["tried"].values()} == {2}
+            assert {len(scores) for scores in row["search"].values()} == {2}
 
 
 class TestWriters:

@@ -32,6 +32,7 @@ from benchmarks import (
     recording,
     robustness,
     scaling,
+    schedules,
     speed,
     step,
     trials,
@@ -46,6 +47,7 @@ from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.loop import start_training
 from mnist_lab.training.recipes import PRESETS
 from mnist_lab.training.scoring import evaluate
 from tools import benchmarks_table
@@ -93,7 +95,7 @@ class TestEveryScript:
         assert not (looks and "--anew" in capsys.readouterr().out)
 
     # What stands in the way of a second measurement: every function that trains.
-    trains = ("fit", "train_epoch", "train_probe")
+    trains = ("fit", "train_epoch", "train_probe", "start_training")
 
     @pytest.mark.parametrize(
         ("script", "arguments"),
@@ -108,6 +110,7 @@ class TestEveryScript:
             ("presets", ["--seeds", "2"]),
             ("robustness", ["--seeds", "3"]),
             ("scaling", ["--seeds", "2"]),
+            ("schedules", ["--seeds", "5"]),
             ("search", ["--trials", "30"]),
         ],
     )
@@ -723,6 +726,57 @@ class TestScaling:
             assert len(means) >= 4
             falling = means[:4]  # the widest has too few steps to be better, as the chapter says
             assert falling == sorted(falling, reverse=True)
+
+
+class TestSchedules:
+    def test_schedule_free_keeps_the_even_mean_of_its_places(self) -> None:
+        target, rate, share = 3.0, 0.3, 0.9
+        point = torch.nn.Parameter(torch.zeros(1))
+        optimizer = schedules.ScheduleFree([point], rate, share)
+        places, mean, expected = [0.0], 0.0, 0.0
+        for _ in range(20):
+            optimizer.zero_grad()
+            ((point - target) ** 2 / 2).sum().backward()
+            optimizer.step()
+            places.append(places[-1] - rate * (expected - target))
+            mean = float(np.mean(places[1:]))
+            expected = (1 - share) * places[-1] + share * mean
+            assert point.item() == pytest.approx(expected, rel=1e-5)
+        optimizer.take_mean()
+        assert point.item() == pytest.approx(mean, rel=1e-5)
+
+    def test_the_rate_falls_after_as_many_epochs_as_asked_without_a_new_lowest(
+        self, few: DigitSet
+    ) -> None:
+        network = build_model("deep_mlp", depth=2)
+        state = start_training(network, few, TrainConfig(learning_rate=0.9))
+        losses: list[float] = []
+        rates = []
+        for loss in (5.0, 4.0, 4.5, 4.4, 3.0, 3.5):
+            losses.append(loss)
+            schedules.lower_on_a_plateau(state, losses, 1)
+            rates.append(state.config.learning_rate)
+        assert rates == pytest.approx([0.9, 0.9, 0.3, 0.1, 0.1, 0.1 / 3])
+
+    def test_a_search_goes_on_until_the_best_lies_between_two_that_are_no_better(
+        self, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(schedules, "score", lambda row, rate, seed, sets: -abs(rate - 1.0))
+        tried: dict[str, list[float]] = {}
+        assert schedules.search_rate(schedules.Row({}), tried, (few, few)) == 1.0
+        assert [float(rate) for rate in tried] == [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
+        monkeypatch.setattr(schedules, "score", lambda row, rate, seed, sets: rate)
+        with pytest.raises(RuntimeError, match=r"The best rate, 10\.0, is the last"):
+            schedules.search_rate(schedules.Row({}), {}, (few, few))
+
+    def test_every_row_of_the_record_had_its_best_rate_between_two_others(self) -> None:
+        results = load_record("schedules")["results"]
+        assert list(results) == list(schedules.ROWS)
+        for row in results.values():
+            rates = [float(rate) for rate in row["search"]]
+            assert row["learning_rate"] == recording.choose_rate(row["search"])
+            assert rates[0] < row["learning_rate"] < rates[-1]
+            assert {len(scores) for scores in row["search"].values()} == {2}
 
 
 class TestWriters:

@@ -25,6 +25,7 @@ from benchmarks import (
     ablation,
     backbone,
     chapters,
+    compiled,
     ensemble,
     finetuning,
     masked_pretraining,
@@ -309,6 +310,32 @@ class TestStep:
         state = step.start_training(build_model("mlp", hidden=8), few, TrainConfig())
         stepping = step.steps(state)
         assert [len(next(stepping)[1]) for _ in range(4)] == [128, 128, 44, 128]
+
+
+class TestCompiled:
+    @pytest.mark.parametrize(
+        ("name", "part"),
+        [
+            ("aten::convolution_backward", "convolutions"),
+            ("aten::native_batch_norm", compiled.BETWEEN),
+            ("graph_0_cpp_fused_max_pool2d_with_indices_backward_1", compiled.BETWEEN),
+            ("aten::_fused_adamw_", "optimiser"),
+            ("CompiledFunctionBackward", compiled.OTHER),
+        ],
+    )
+    def test_puts_a_loop_that_compiling_wrote_between_the_convolutions(
+        self, name: str, part: str
+    ) -> None:
+        assert compiled.part_of(name) == part
+
+    def test_keeps_each_part_where_it_was_least_disturbed(
+        self, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(compiled, "PROFILED_ROUNDS", 2)
+        state = step.start_training(build_model("mlp", hidden=8), few, TrainConfig())
+        found = compiled.milliseconds_by_part({"eager": step.steps(state)})["eager"]
+        assert list(found) == ["convolutions", compiled.BETWEEN, "optimiser", compiled.OTHER]
+        assert found["convolutions"] == 0 < found["optimiser"]
 
 
 class TestTrials:

@@ -501,8 +501,8 @@ class TestGeneralSentences:
             (
                 "cross_entropy",
                 lambda logits, labels: 1e-5 + EXERCISES["cross_entropy"].solution(logits, labels),
-                "Your result is 1.53306, which is too large (for logits (4, 3), labels (4,)). It is "
-                "close: something small is added, left out or rounded.",
+                "Your result is 1.53306, which is too large (for logits (4, 3), labels (4,)). It "
+                "is close: something small is added, left out or rounded.",
             ),
             (
                 "relu_backward",

@@ -123,7 +123,7 @@ class TrainState:
 # --- Before the first step -----------------------------------------------------------------------
 
 
-def is_weight(name: str, parameter: nn.Parameter) -> bool:
+def _is_weight(name: str, parameter: nn.Parameter) -> bool:
     """Return whether a parameter multiplies what comes in: it may be pulled towards 0.
 
     Biases, norms and positions may not. They have one axis, except the positions, a table with a
@@ -149,7 +149,7 @@ def group_parameters(
     named = list(named)
     groups = [
         {
-            "params": [p for name, p in named if is_weight(name, p) == decays],
+            "params": [p for name, p in named if _is_weight(name, p) == decays],
             "weight_decay": weight_decay,
             "rate_scale": rate_scale,
         }
@@ -316,7 +316,7 @@ def train_step(
     minimised = loss if weight == 1 else loss * weight
     if config.l1_penalty:
         named = model.named_parameters()
-        weights = [p for name, p in named if is_weight(name, p) and p.requires_grad]
+        weights = [p for name, p in named if _is_weight(name, p) and p.requires_grad]
         minimised = minimised + config.l1_penalty * sum(p.abs().sum() for p in weights)
     if state.penalty is not None:
         minimised = minimised + state.penalty()

@@ -3,10 +3,12 @@
     python -m benchmarks.architectures [--only lstm vit ...] [--seeds 3]
     python -m benchmarks.architectures --only recurrent --seeds 5
     python -m benchmarks.architectures --only long --seeds 1
+    python -m benchmarks.architectures --only mistakes
 
 About 20 minutes on one core.
 
-What the record holds already is not repeated. `long` is measured only when it is asked for.
+What the record holds already is not repeated. `long` and `mistakes` are measured only when they are
+asked for.
 
 Everything is measured on validation data; the test set is not looked at. Each architecture gets the
 same digits, batches, schedule and number of epochs, no augmentation, and its own learning rate: the
@@ -16,7 +18,9 @@ epoch: unlike those of a clock they hardly change when something else runs besid
 
 `recurrent` asks what of the LSTM's lead is due to its gates: readers of rows are trained on 10,000
 digits, each at its own rate, the best of the same six. `long` trains the vision transformer and the
-small CNN for ten times as many epochs, with augmentation.
+small CNN for ten times as many epochs, with augmentation. `mistakes` trains five of the six on the
+10,000 digits of the search, at their rates, and keeps in a record of its own which digits they
+misread from each seed: with fewer digits to learn from there are more mistakes to compare.
 """
 
 from __future__ import annotations
@@ -58,6 +62,7 @@ SAMPLED = ("mlp", "small_cnn", "lstm", "vit")
 # recurrent weights as the LSTM has, or more; and the LSTM beside them.
 RECURRENT = ("plain", "orthogonal", "wide", "wide orthogonal", "lstm")
 RECURRENT_RATES = (0.0003, *RATES)  # plain ones like it lower than anybody else
+MISTAKEN = ("mlp", "lstm", "vit", "small_cnn", "resnet")
 LONG, LONG_EPOCHS = ("small_cnn", "vit"), 10 * EPOCHS
 AUGMENTATION = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
 
@@ -168,9 +173,23 @@ def measure_long(record: Record, train_part: DigitSet, validation: DigitSet, see
             record.save("long", name, seed, entry["accuracy"])
 
 
+def measure_mistakes(
+    record: Record, rates: dict[str, float], train_part: DigitSet, validation: DigitSet, seeds: int
+) -> None:
+    """Keep which digits are misread, and as what, from every seed."""
+    few = train_part.subset(np.arange(SEARCHED))
+    for seed in range(seeds):
+        for name, rate in rates.items():
+            entry = record.entry(name)
+            if str(seed) not in entry:
+                run, _ = train(name, rate, few, validation, SEARCH_EPOCHS, seed)
+                entry[str(seed)] = misread(run, validation)
+                record.save(name, seed, len(entry[str(seed)]))
+
+
 def main() -> None:
     """Measure what the record lacks."""
-    choices = (*ARCHITECTURES, "recurrent", "long")
+    choices = (*ARCHITECTURES, "recurrent", "long", "mistakes")
     parser = make_parser(__doc__, seeds=3, only=choices, threads=1, anew=True)
     parser.set_defaults(only=[*ARCHITECTURES, "recurrent"])
     arguments = read_arguments(parser)
@@ -189,6 +208,10 @@ def main() -> None:
         measure_recurrent(record, train_part, validation, arguments.seeds)
     if "long" in arguments.only:
         measure_long(record, train_part, validation, arguments.seeds)
+    if "mistakes" in arguments.only:
+        rates = {name: record.entry(name)["learning_rate"] for name in MISTAKEN}
+        mistakes = Record("architectures", arguments, variant="mistakes", options="--only mistakes")
+        measure_mistakes(mistakes, rates, train_part, validation, arguments.seeds)
     architectures = [name for name in arguments.only if name in ARCHITECTURES]
     for name in architectures:
         entry = record.entry(name)

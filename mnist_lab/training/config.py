@@ -33,7 +33,7 @@ class TrainConfig:
     # average over the last 100 squares follows that, one over 1,000 (0.999, torch's) lags behind.
     adam_beta2: float = 0.99
     adam_epsilon: float = 1e-8  # torch's default; Keras has 1e-7
-    weight_decay: float = 0.0  # on matrices and kernels only, not on biases and norms
+    weight_decay: float = 0.0  # on matrices and kernels, not on biases, norms and positions
     l1_penalty: float = 0.0  # times the sum of the same weights' absolute values, in the loss
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping

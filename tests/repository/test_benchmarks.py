@@ -23,6 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmarks import (
     ablation,
+    architectures,
     backbone,
     chapters,
     compiled,
@@ -36,6 +37,7 @@ from benchmarks import (
     schedules,
     speed,
     step,
+    transformers,
     trials,
     writers,
 )
@@ -113,6 +115,7 @@ class TestEveryScript:
             ("scaling", ["--seeds", "2"]),
             ("schedules", ["--seeds", "5"]),
             ("search", ["--trials", "30"]),
+            ("transformers", ["--seeds", "3"]),
         ],
     )
     def test_leaves_its_record_as_it_is_when_that_lacks_nothing(
@@ -336,6 +339,67 @@ class TestCompiled:
         found = compiled.milliseconds_by_part({"eager": step.steps(state)})["eager"]
         assert list(found) == ["convolutions", compiled.BETWEEN, "optimiser", compiled.OTHER]
         assert found["convolutions"] == 0 < found["optimiser"]
+
+
+class TestArchitectures:
+    def test_keeps_what_every_seed_misreads_and_repeats_none(
+        self, few: DigitSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trained = []
+
+        def train(name: str, rate: float, *others: Any) -> tuple[Any, float]:
+            trained.append((name, rate, others[-1]))
+            return Namespace(model=None), 0.0
+
+        monkeypatch.setattr(architectures, "train", train)
+        monkeypatch.setattr(architectures, "logits_of", lambda model, _: torch.eye(10)[[1, 2, 3]])
+        validation = few.subset(np.arange(3))
+        monkeypatch.setattr(architectures, "SEARCHED", 100)
+        record = recording.Record("architectures", Namespace(results=tmp_path), variant="mistakes")
+        for _ in range(2):
+            architectures.measure_mistakes(record, {"mlp": 0.01}, few, validation, 2)
+        assert trained == [("mlp", 0.01, 0), ("mlp", 0.01, 1)]
+        expected = {
+            str(place): place + 1 for place in range(3) if validation.labels[place] != place + 1
+        }
+        assert record.results == {"mlp": {"0": expected, "1": expected}}
+        assert (tmp_path / "architectures_mistakes.json").exists()
+
+
+class TestTransformers:
+    @pytest.mark.parametrize("name", transformers.VARIANTS)
+    def test_each_variant_returns_logits(self, name: str) -> None:
+        assert transformers.build_variant(name, 0)(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+
+    @pytest.mark.parametrize("name", transformers.VARIANTS)
+    def test_starts_with_the_weights_of_the_packages(self, name: str) -> None:
+        own = build_model("vit", seed=3).state_dict()
+        others = transformers.build_variant(name, 3).state_dict()
+        for key in own.keys() & others.keys() - {"positions"}:
+            assert torch.equal(own[key], others[key]), key
+        assert bool(others["positions"].any()) is (name != "turned by place")
+
+    def test_turned_scores_know_differences_of_places_only(self) -> None:
+        """The same two tokens, moved along together, have the same score."""
+        attention = transformers.TurnedAttention(64, 4)
+        asking, asked = torch.randn(2, 64)
+        scores = []
+        for first, second in ((0, 6), (1, 7), (5, 11), (5, 10)):  # the last: not as far apart
+            tokens = torch.zeros(1, 16, 64)
+            tokens[0, first], tokens[0, second] = asking, asked
+            queries, keys, _ = attention._project(tokens)
+            scores.append(queries[0, :, first].mul(keys[0, :, second]).sum(1))
+        for other in scores[1:3]:
+            torch.testing.assert_close(other, scores[0], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(scores[3], scores[0], rtol=1e-3)
+
+    def test_normed_scores_do_not_grow_with_their_weights(self) -> None:
+        attention, tokens = transformers.NormedAttention(64, 4), torch.randn(2, 16, 64)
+        before = attention.weigh(tokens)
+        with torch.no_grad():
+            for parameter in attention.queries_keys_values.parameters():
+                parameter *= 100
+        torch.testing.assert_close(attention.weigh(tokens), before, rtol=1e-3, atol=1e-4)
 
 
 class TestTrials:

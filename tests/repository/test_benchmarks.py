@@ -362,7 +362,8 @@ class TestArchitectures:
         expected = {
             str(place): place + 1 for place in range(3) if validation.labels[place] != place + 1
         }
-        assert record.results == {"mlp": {"0": expected, "1": expected}}
+        assert record.results["mlp"]["misread"] == {"0": expected, "1": expected}
+        assert record.results["mlp"]["mistakes"]["values"] == [len(expected)] * 2
         assert (tmp_path / "architectures_mistakes.json").exists()
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -30,7 +29,7 @@ from mnist_lab.data import load_mnist, split
 from mnist_lab.models import build_model
 from mnist_lab.training import Batch, start_training
 
-from .recording import Record, make_parser, read_arguments
+from .recording import Record, make_parser, read_arguments, working_seconds
 from .step import FAST, WARM_UP, kind_of, steps, take
 
 ROUNDS = 21
@@ -80,9 +79,9 @@ def processor_milliseconds(rivals: dict[str, Iterator[Batch]]) -> dict[str, floa
     found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(ROUNDS):
         for name, stepping in rivals.items():
-            started = time.process_time()
+            started = working_seconds()
             take(stepping, STEPS_A_ROUND)
-            found[name].append(1e3 * (time.process_time() - started) / STEPS_A_ROUND)
+            found[name].append(1e3 * (working_seconds() - started) / STEPS_A_ROUND)
     return {name: round(statistics.median(values), 3) for name, values in found.items()}
 
 

@@ -25,6 +25,10 @@ misread from each seed: with fewer digits to learn from there are more mistakes 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
 import numpy as np
 from torch import Tensor, nn
 
@@ -133,24 +137,44 @@ def read_rows(kind: str, rate: float, few: DigitSet, validation: DigitSet, seed:
     return evaluate(run.model, Batches(validation)).accuracy
 
 
+def search_and_repeat(
+    record: Record,
+    entry: dict[str, Any],
+    name: str,
+    rates: Sequence[float],
+    seeds: int,
+    read: Callable[[float, int], float],
+) -> None:
+    """Choose a rate from seed 0, and keep the accuracy at it from every seed, that one too.
+
+    `read` takes a rate and a seed, and returns an accuracy on validation digits.
+    """
+    tried = entry.setdefault("search", {})
+    for rate in rates:
+        if str(rate) not in tried:
+            tried[str(rate)] = read(rate, 0)
+            record.save(name, rate, tried[str(rate)])
+    entry["learning_rate"] = choose_rate(tried)
+    if not measured(entry, "accuracy"):
+        add(entry, "accuracy", tried[str(entry["learning_rate"])])
+    for seed in range(measured(entry, "accuracy"), seeds):
+        add(entry, "accuracy", read(entry["learning_rate"], seed))
+    record.save(name, entry["accuracy"])
+
+
 def measure_recurrent(
     record: Record, train_part: DigitSet, validation: DigitSet, seeds: int
 ) -> None:
     """Search the rate of every reader of rows, and train it from several seeds."""
     few = train_part.subset(np.arange(SEARCHED))
+
+    def read(kind: str, rate: float, seed: int) -> float:
+        return read_rows(kind, rate, few, validation, seed)
+
     for kind in RECURRENT:
         entry = record.entry("recurrent", kind)
         entry["parameters"] = count_parameters(build_reader(kind, 0))
-        tried = entry.setdefault("search", {})
-        for rate in RECURRENT_RATES:
-            if str(rate) not in tried:
-                tried[str(rate)] = read_rows(kind, rate, few, validation, 0)
-        entry["learning_rate"] = choose_rate(tried)
-        record.save(kind, tried)
-        for seed in range(measured(entry, "accuracy"), seeds):
-            right = read_rows(kind, entry["learning_rate"], few, validation, seed)
-            add(entry, "accuracy", right)
-        record.save(kind, entry["accuracy"])
+        search_and_repeat(record, entry, kind, RECURRENT_RATES, seeds, partial(read, kind))
 
 
 def measure_long(record: Record, train_part: DigitSet, validation: DigitSet, seeds: int) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -33,11 +34,17 @@ from mnist_lab.models.vit import SelfAttention, VisionTransformer
 from mnist_lab.training import Batches, TrainConfig, evaluate, fit
 from mnist_lab.training.loop import group_parameters
 
-from .architectures import AUGMENTATION, BATCH_SIZE, RATES, SEARCH_EPOCHS, SEARCHED
+from .architectures import (
+    AUGMENTATION,
+    BATCH_SIZE,
+    RATES,
+    SEARCH_EPOCHS,
+    SEARCHED,
+    search_and_repeat,
+)
 from .recording import (
     Record,
     add,
-    choose_rate,
     make_parser,
     measured,
     read_arguments,
@@ -158,18 +165,7 @@ def measure_variants(record: Record, few: DigitSet, validation: DigitSet, seeds:
     for name in VARIANTS:
         entry = record.entry("variants", name)
         entry["parameters"] = count_trainable(build_variant(name, 0))
-        tried = entry.setdefault("search", {})
-        for rate in RATES:
-            if str(rate) not in tried:
-                tried[str(rate)] = read(name, rate, 0)
-                record.save(name, rate, tried[str(rate)])
-        entry["learning_rate"] = choose_rate(tried)
-        record.save(name, tried)
-        if not measured(entry, "accuracy"):
-            add(entry, "accuracy", tried[str(entry["learning_rate"])])  # seed 0 was searched with
-        for seed in range(measured(entry, "accuracy"), seeds):
-            add(entry, "accuracy", read(name, entry["learning_rate"], seed))
-        record.save(name, entry["accuracy"])
+        search_and_repeat(record, entry, name, RATES, seeds, partial(read, name))
 
 
 def measure_longer(

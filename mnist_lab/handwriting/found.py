@@ -37,17 +37,21 @@ from mnist_lab.data.geometry import (
     resize_longer_side,
     restore_full_ink,
 )
-from mnist_lab.handwriting.ink import Grey, Mask, Page, Pixels, find_ink
+from mnist_lab.handwriting.ink import Page, find_ink
+from mnist_lab.handwriting.paper import Grey, Mask, Pixels
 from mnist_lab.handwriting.picture_files import load_picture
 from mnist_lab.handwriting.pieces import (
     Piece,
     cut_apart,
+    find_turn,
     join_pieces,
     put_in_reading_order,
     split_into_pieces,
+    tell_digits,
     unite,
 )
 
+_LEAST_TURN = 5.0  # degrees; a digit that is turned by less is read as well as it stands
 STROKE_WIDTH = (1.6, 3.0)  # pixels of the result: three of four of MNIST's digits lie between
 _MOST_TAKEN_OFF = 1.3  # pixels of the result; in wider strokes loops have closed: thinner is worse
 _ENLARGED = 4  # strokes are measured and changed at so many pixels to one of the result
@@ -58,7 +62,11 @@ class Steps:
     """What is done to a picture; leave a step out to see and to measure what it is good for."""
 
     paper: bool = True  # follow light and shadow; without it the paper is as bright all over
+    hysteresis: bool = True  # follow strokes into fainter ink
     ruled_lines: bool = True  # take the lines of the paper away
+    frames: bool = True  # take boxes, tables and the rims of scans away
+    upright: bool = True  # set a turned page upright
+    grey: bool = True  # keep the fainter ink along the edges of strokes
     stroke_width: bool = True  # make strokes about as wide as MNIST's
     aspect: bool = True  # keep the digit's aspect; without it the digit is stretched to a square
     smooth: bool = True  # average what is shrunk; without it every second or tenth pixel is taken
@@ -66,6 +74,8 @@ class Steps:
 
 
 ALL_STEPS = Steps()
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture
 
 
 @dataclass(frozen=True)
@@ -119,19 +129,37 @@ def load_digit_image(path: str | Path) -> NDArray[np.uint8]:
     return find_digit_in_file(path).image
 
 
-def find_digits(
+def search_page(
     picture: Pixels, name: str = "the picture", steps: Steps = ALL_STEPS
-) -> list[FoundDigit]:
-    """Find all digits in uint8 (height, width) or (height, width, 3), light or dark paper.
+) -> tuple[list[FoundDigit], list[Box]]:
+    """Find all digits in uint8 (height, width) or (height, width, 3), and say what was left out.
+
+    Returns
+    -------
+    list of FoundDigit
+        In reading order.
+    list of (int, int, int, int)
+        Where ink was found that is no digit, since it is much lower than the others: a minus sign,
+        a comma, a speck. Dust is not told.
 
     Raises
     ------
     HandwritingError
         If there is no ink; the message calls the picture `name`.
     """
-    page = find_ink(picture, name, paper=steps.paper, ruled_lines=steps.ruled_lines)
-    pieces = cut_apart(join_pieces(split_into_pieces(page.mask, name)), name)
-    return [cut_out(page, piece, steps) for piece in put_in_reading_order(pieces)]
+    page = _find_page(picture, name, steps)
+    digits, rest = tell_digits(join_pieces(split_into_pieces(page.mask, name)))
+    digits = cut_apart(digits, name)
+    turn = find_turn(digits) if steps.upright else 0.0
+    found = [cut_out(page, piece, steps, turn) for piece in put_in_reading_order(digits, turn)]
+    return found, [_box_of(piece, page) for piece in rest]
+
+
+def find_digits(
+    picture: Pixels, name: str = "the picture", steps: Steps = ALL_STEPS
+) -> list[FoundDigit]:
+    """Find all digits in a picture, as `search_page` does, and leave out what else there is."""
+    return search_page(picture, name, steps)[0]
 
 
 def find_digit(picture: Pixels, name: str = "the picture", steps: Steps = ALL_STEPS) -> FoundDigit:
@@ -142,25 +170,42 @@ def find_digit(picture: Pixels, name: str = "the picture", steps: Steps = ALL_ST
     HandwritingError
         If there is no ink; the message calls the picture `name`.
     """
-    page = find_ink(picture, name, paper=steps.paper, ruled_lines=steps.ruled_lines)
+    page = _find_page(picture, name, steps)
     return cut_out(page, unite(split_into_pieces(page.mask, name)), steps)
 
 
-def cut_out(page: Page, piece: Piece, steps: Steps = ALL_STEPS) -> FoundDigit:
-    """Return a piece of a page's ink as MNIST would have it."""
-    digit = piece.cut_from(page.ink)
+def _find_page(picture: Pixels, name: str, steps: Steps) -> Page:
+    return find_ink(
+        picture,
+        name,
+        paper=steps.paper,
+        hysteresis=steps.hysteresis,
+        ruled_lines=steps.ruled_lines,
+        frames=steps.frames,
+    )
+
+
+def cut_out(page: Page, piece: Piece, steps: Steps = ALL_STEPS, turn: float = 0.0) -> FoundDigit:
+    """Return a piece of a page's ink as MNIST would have it, turned back by `turn` degrees."""
+    digit = piece.cut_from(page.ink, page.mask, grey=steps.grey)
+    if abs(turn) >= _LEAST_TURN:
+        turned = Image.fromarray(digit).rotate(turn, Image.Resampling.BICUBIC, expand=True)
+        digit = crop_to_ink(np.asarray(turned))
     if steps.stroke_width:
         digit = normalise_stroke_width(digit)
-    box = (
+    image = fit_like_mnist(
+        digit, aspect=steps.aspect, smooth=steps.smooth, centre_of_mass=steps.centre_of_mass
+    )
+    return FoundDigit(image, _box_of(piece, page))
+
+
+def _box_of(piece: Piece, page: Page) -> Box:
+    return (
         max(0, round(piece.left * page.shrinkage)),
         max(0, round(piece.top * page.shrinkage)),
         min(page.size[0], round(piece.right * page.shrinkage)),
         min(page.size[1], round(piece.bottom * page.shrinkage)),
     )
-    image = fit_like_mnist(
-        digit, aspect=steps.aspect, smooth=steps.smooth, centre_of_mass=steps.centre_of_mass
-    )
-    return FoundDigit(image, box)
 
 
 def shrink_whole(grey: Grey) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mnist_lab.data.digit_set import DataError
 from mnist_lab.data.pictures import load_pixels
-from mnist_lab.handwriting.ink import HandwritingError, Pixels
+from mnist_lab.handwriting.ink import HandwritingError
+from mnist_lab.handwriting.paper import Pixels
 
 
 def load_picture(path: str | Path) -> Pixels:

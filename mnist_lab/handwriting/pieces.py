@@ -3,13 +3,14 @@
     pieces = split_into_pieces(page.mask)           # of ink.find_ink
     digits = put_in_reading_order(cut_apart(join_pieces(pieces)))
 
-The bar of a 5 may float above it, and two digits may touch. Reading order is lines from top to
-bottom, each from left to right.
+The bar of a 5 may float above it, and two digits may touch. How large a digit is, is told by where
+most of the ink's outline is: neither specks nor one tall mark decide. Reading order is lines from
+top to bottom, each from left to right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,12 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from mnist_lab.data.geometry import find_ink_box
-from mnist_lab.handwriting.ink import SMALLEST_DIGIT, Grey, HandwritingError, Ink, Mask
+from mnist_lab.handwriting.ink import HandwritingError
+from mnist_lab.handwriting.paper import Grey, Ink, Mask
 
-_MOST_PIECES = 1_000  # of ink in a picture; more are no digits, and would take minutes
+SMALLEST_DIGIT = 0.35  # of the usual height of digits in the picture; what is lower is none
+_MOST_PIECES = 1_000  # of ink in a picture; more are no digits
+_MOST_TURNED = 20  # degrees that a page may be turned by
 _WIDEST_DIGIT = 1.5  # width over height; a wider piece of ink is taken for digits that touch
 
 
@@ -41,16 +45,6 @@ class Piece:
     left: int
 
     @property
-    def bottom(self) -> int:
-        """The first row below it."""
-        return self.top + self.mask.shape[0]
-
-    @property
-    def right(self) -> int:
-        """The first column to its right."""
-        return self.left + self.mask.shape[1]
-
-    @property
     def height(self) -> int:
         """In pixels."""
         return self.mask.shape[0]
@@ -60,20 +54,71 @@ class Piece:
         """In pixels."""
         return self.mask.shape[1]
 
-    def cut_from(self, ink: Ink) -> Grey:
-        """Return its own ink alone, cropped to it: uint8, the darkest is 255.
+    @property
+    def bottom(self) -> int:
+        """The first row below it."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column to its right."""
+        return self.left + self.width
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The column and the row of its box's middle."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def cut_from(self, ink: Ink, mask: Mask | None = None, *, grey: bool = True) -> Grey:
+        """Return its own ink alone, cropped to it: uint8, where it is strong it is 255.
 
         Parameters
         ----------
-        ink : float64 (height, width)
+        ink : float32 (height, width)
             Of the whole page.
+        mask : bool (height, width), optional
+            Where ink is on the page: what is not its own belongs to others.
+        grey : bool
+            Whether the fainter ink along its edges is kept; without it they are as sharp as the
+            mask.
         """
-        own = np.where(self.mask, ink[self.top : self.bottom, self.left : self.right], 0)
-        return (own * (255 / own.max())).round().astype(np.uint8)
+        around = 1 + (self.height > 60) if grey else 0
+        top, left = max(0, self.top - around), max(0, self.left - around)
+        page = (slice(top, self.bottom + around), slice(left, self.right + around))
+        values = ink[page]
+        own = np.zeros(values.shape, bool)
+        inside = own[self.top - top :, self.left - left :][: self.height, : self.width]
+        inside |= self.mask
+        full = float(np.percentile(values[own], 70))
+        if around:
+            others = mask[page] & ~own if mask is not None else np.zeros_like(own)
+            own = ndimage.binary_dilation(own, np.ones((3, 3)), around) & ~others
+        digit = np.where(own, values * (255 / full), 0).clip(0, 255)
+        digit = digit.round().astype(np.uint8)
+        return digit[find_ink_box(np.where(digit > 32, digit, 0))]
+
+
+def usual_height(pieces: list[Piece]) -> float:
+    """Return how high digits are: half of all outlines belong to pieces at least as high.
+
+    A page has more outline of digits than of specks, however many these are, and more than of one
+    tall mark.
+    """
+    heights = np.array([piece.height for piece in pieces])
+    outlines = [len(_outline(piece)) for piece in pieces]
+    order = heights.argsort()
+    half = np.searchsorted(np.cumsum(np.array(outlines)[order]), sum(outlines) / 2)
+    return float(heights[order][half])
+
+
+def _outline(piece: Piece) -> NDArray[np.intp]:
+    """Return a piece's outermost pixels on the page, (n, 2)."""
+    outermost = piece.mask & ~ndimage.binary_erosion(piece.mask)
+    return np.argwhere(outermost) + (piece.top, piece.left)
 
 
 def split_into_pieces(mask: Mask, name: str = "the picture") -> list[Piece]:
-    """Return connected pieces of ink, bool (height, width), without the specks.
+    """Return connected pieces of ink, bool (height, width), without dust.
 
     Raises
     ------
@@ -81,16 +126,15 @@ def split_into_pieces(mask: Mask, name: str = "the picture") -> list[Piece]:
         If there are more than 1,000, as in a texture; the message calls the picture `name`.
     """
     labels, count = ndimage.label(mask, np.ones((3, 3)))
-    places = ndimage.find_objects(labels, count)
-    areas = ndimage.sum_labels(mask, labels, np.arange(1, count + 1))
-    sizes = [max(p[0].stop - p[0].start, p[1].stop - p[1].start) for p in places]
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    places = ndimage.find_objects(labels)
+    sizes = np.array([max(p.stop - p.start for p in place) for place in places])
     # A dot may be a digit's worn piece; what is a twentieth of a digit is dust.
-    kept = (np.array(sizes) >= 0.05 * max(sizes)) & (areas >= 0.002 * float(max(areas)))
+    kept = (sizes >= 0.05 * sizes.max()) & (areas >= 0.002 * areas.max())
     _check_count(int(kept.sum()), name)
     return [
-        Piece(labels[place] == number + 1, place[0].start, place[1].start)
-        for number, place in enumerate(places)
-        if kept[number]
+        Piece(labels[places[number]] == number + 1, places[number][0].start, places[number][1].start)
+        for number in np.flatnonzero(kept)
     ]
 
 
@@ -107,141 +151,65 @@ def unite(pieces: list[Piece]) -> Piece:
     bottom, right = max(p.bottom for p in pieces), max(p.right for p in pieces)
     mask = np.zeros((bottom - top, right - left), bool)
     for piece in pieces:
-        mask[piece.top - top : piece.bottom - top, piece.left - left : piece.right - left] |= (
-            piece.mask
-        )
+        rows, columns = piece.top - top, piece.left - left
+        mask[rows : rows + piece.height, columns : columns + piece.width] |= piece.mask
     return Piece(mask, top, left)
 
 
 def join_pieces(pieces: list[Piece]) -> list[Piece]:
     """Join what makes one digit: the bar of a 5 lies above it, a broken stroke goes on nearby.
 
-    The largest pieces are joined first, and what came of it last. Two that do not belong together
-    never will, unless one of them grows: so each, old or new, is held against the others only once,
-    and a page of 1,000 dots is no matter of minutes.
+    The nearest are joined first, and each two of them are held against each other once.
     """
-    tallest = max(max(p.height, p.width) for p in pieces)
-    pieces = sorted(pieces, key=lambda piece: -piece.height * piece.width)
-    groups = _Groups(pieces, tallest)
-    for number, piece in enumerate(pieces):
-        groups.add([number], (piece.top, piece.left, piece.bottom, piece.right))
-    while groups.belonging.any():
-        groups.join_first()
-    united = [
-        unite([pieces[member] for member in groups.members[group]])
-        for group in np.flatnonzero(groups.alive)
-    ]
-    return [p for p in united if max(p.height, p.width) >= SMALLEST_DIGIT * tallest]
+    usual = usual_height(pieces)
+    boxes = np.array([(p.top, p.left, p.bottom, p.right) for p in pieces], np.float64)
+    groups = [[number] for number in range(len(pieces))]
+    group_of = list(range(len(pieces)))
+    for one, other in _near_pairs(pieces, boxes, usual):
+        first, second = sorted((group_of[one], group_of[other]))
+        if first == second or _is_too_large(boxes[first], boxes[second], usual):
+            continue
+        low, high = np.minimum(boxes[first], boxes[second]), np.maximum(boxes[first], boxes[second])
+        boxes[first] = [*low[:2], *high[2:]]
+        groups[first] += groups[second]
+        for member in groups[second]:
+            group_of[member] = first
+        groups[second] = []
+    return [unite([pieces[member] for member in group]) for group in groups if group]
 
 
-class _Groups:
-    """Groups of pieces that are being joined, by number, in the order in which they were made.
-
-    Attributes
-    ----------
-    members : list of lists of int
-        Which pieces each group holds.
-    alive : bool (groups,)
-        Whether it has not been joined with another yet.
-    belonging : bool (groups, groups)
-        Which two that live belong together; the first of two is the older one.
-    """
-
-    def __init__(self, pieces: list[Piece], tallest: int) -> None:
-        most = 2 * len(pieces) - 1  # every join makes one of two
-        self.members: list[list[int]] = []
-        self.alive = np.zeros(most, bool)
-        self.belonging = np.zeros((most, most), bool)
-        self._pieces, self._tallest = pieces, tallest
-        self._boxes = np.zeros((most, 4))  # top, left, bottom, right
-        boxes = np.array([(p.top, p.left, p.bottom, p.right) for p in pieces], np.float64)
-        # Pixels between the ink of two pieces: until they are measured, those between their boxes.
-        self._apart = np.maximum(-_overlap(boxes[:, None], boxes).min(axis=-1), 0)
-        self._measured = np.zeros(self._apart.shape, bool)
-        self._outlines: dict[int, tuple[cKDTree, NDArray[np.intp]]] = {}
-
-    def add(self, members: list[int], box: Sequence[float]) -> None:
-        """Take in a group, and find out which others belong to it."""
-        new, others = len(self.members), np.flatnonzero(self.alive)
-        self.members.append(members)
-        self.alive[new] = True
-        self._boxes[new] = box
-        reaches = _reaches(self._boxes[new], self._boxes[others], self._tallest)
-        self.belonging[others, new] = reaches == np.inf
-        near = (reaches >= 0) & (reaches < np.inf)
-        for other, reach in zip(others[near], reaches[near], strict=True):
-            touch = self._nearly_touch(members, self.members[other], reach)
-            self.belonging[other, new] = touch
-
-    def join_first(self) -> None:
-        """Make one group of the first two that belong together."""
-        one = int(self.belonging.any(axis=1).argmax())
-        other = int(self.belonging[one].argmax())
-        for gone in (one, other):
-            self.alive[gone] = self.belonging[gone] = self.belonging[:, gone] = False
-        low, high = self._boxes[[one, other]].min(axis=0), self._boxes[[one, other]].max(axis=0)
-        self.add(self.members[one] + self.members[other], [*low[:2], *high[2:]])
-
-    def _nearly_touch(self, ones: list[int], others: list[int], reach: float) -> bool:
-        """Whether at most `reach` pixels lie between the ink of two groups of pieces."""
-        apart = self._apart[ones][:, others]
-        near = np.flatnonzero(apart <= reach)
-        if self._measured[ones][:, others].ravel()[near].any():
-            return True
-        for place in near[apart.ravel()[near].argsort()].tolist():
-            one, other = ones[place // len(others)], others[place % len(others)]
-            distance = self._distance(one, other)
-            self._apart[one, other] = self._apart[other, one] = distance
-            self._measured[one, other] = self._measured[other, one] = True
-            if distance <= reach:
-                return True
-        return False
-
-    def _distance(self, one: int, other: int) -> float:
-        """Return how many pixels lie between the ink of two pieces."""
-        (tree, points), (other_tree, other_points) = self._outline(one), self._outline(other)
-        if len(points) < len(other_points):
-            tree, other_points = other_tree, points
-        return float(tree.query(other_points)[0].min())
-
-    def _outline(self, number: int) -> tuple[cKDTree, NDArray[np.intp]]:
-        """Return a piece's outermost pixels on the page, as a tree to search and as (n, 2)."""
-        if number not in self._outlines:
-            piece = self._pieces[number]
-            outermost = piece.mask & ~ndimage.binary_erosion(piece.mask)
-            points = np.argwhere(outermost) + np.array([piece.top, piece.left])
-            self._outlines[number] = cKDTree(points), points
-        return self._outlines[number]
-
-
-def _overlap(box: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return by how many rows and columns boxes overlap, (n, 2); below 0 they lie apart."""
-    return np.minimum(box[..., 2:], boxes[..., 2:]) - np.maximum(box[..., :2], boxes[..., :2])
-
-
-def _reaches(
-    box: NDArray[np.float64], boxes: NDArray[np.float64], tallest: int
-) -> NDArray[np.float64]:
-    """Return how far from the ink in one box the ink in each of the others may lie to belong to it.
-
-    Pieces make one digit if one lies in the other (then the reach is infinite), or if they nearly
-    touch. Of two digits side by side both have the full height; of two in different lines the union
-    is too high. The parts of one digit are neither. Where there is no reach, or the boxes are
-    farther apart than it, -1 stands.
-    """
-    down, across = _overlap(box, boxes).T
-    (own_height, own_width), (heights, widths) = box[2:] - box[:2], (boxes[:, 2:] - boxes[:, :2]).T
-    inside = (across >= 0.5 * np.minimum(own_width, widths)) & (
-        down >= 0.5 * np.minimum(own_height, heights)
+def _near_pairs(
+    pieces: list[Piece], boxes: NDArray[np.float64], usual: float
+) -> list[tuple[int, int]]:
+    """Return which two pieces are so near that they may be one digit, the nearest first."""
+    overlaps = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(
+        boxes[:, None, :2], boxes[None, :, :2]
     )
-    height, width = (np.maximum(box[2:], boxes[:, 2:]) - np.minimum(box[:2], boxes[:, :2])).T
-    side_by_side = np.minimum(own_height, heights) > 0.75 * height
-    unlike = side_by_side | (height > 1.4 * tallest) | (width > _WIDEST_DIGIT * height)
-    # A scrap of ink too small for a digit belongs to a digit that is not far.
-    longer_sides = np.minimum(max(own_height, own_width), np.maximum(heights, widths))
-    reach = np.where(longer_sides < 0.4 * tallest, 0.2, np.where(across > 0, 0.15, 0.08)) * height
-    reach[unlike | (np.maximum(-across, -down) > reach)] = -1
-    return np.where(inside, np.inf, reach)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    smaller = np.minimum(sizes[:, None], sizes[None])
+    within = (overlaps >= 0.5 * smaller).all(axis=-1)
+    above = overlaps[..., 1] > 0  # one above the other
+    scrap = smaller.max(axis=-1) < 0.4 * usual
+    reach = usual * np.where(above, np.where(scrap, 0.2, 0.15), 0.08)
+    near = within | (-overlaps.min(axis=-1) <= reach)
+    outlines = [_outline(piece) for piece in pieces]
+    pairs = []
+    for one, other in np.argwhere(np.triu(near, 1)).tolist():
+        apart = float(cKDTree(outlines[one]).query(outlines[other])[0].min())
+        if within[one, other] or apart <= reach[one, other]:
+            pairs.append((apart, one, other))
+    return [(one, other) for _, one, other in sorted(pairs)]
+
+
+def _is_too_large(one: NDArray[np.float64], other: NDArray[np.float64], usual: float) -> bool:
+    """Tell whether two boxes together are no digit: side by side, or too high, or too wide."""
+    height, width = np.maximum(one[2:], other[2:]) - np.minimum(one[:2], other[:2])
+    overlap = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    sizes = np.minimum(one[2:] - one[:2], other[2:] - other[:2])
+    if (overlap >= 0.5 * sizes).all():  # one within the other
+        return False
+    side_by_side = sizes[0] > 0.75 * height
+    return bool(side_by_side or height > 1.4 * usual or width > _WIDEST_DIGIT * height)
 
 
 def cut_apart(pieces: list[Piece], name: str = "the picture") -> list[Piece]:
@@ -290,21 +258,56 @@ def _trim(piece: Piece) -> Piece:
     return Piece(piece.mask[rows, columns], piece.top + rows.start, piece.left + columns.start)
 
 
-def put_in_reading_order(pieces: list[Piece]) -> list[Piece]:
+def tell_digits(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """Return what is high enough for a digit beside the others, and what is not.
+
+    A minus sign, a comma and a speck are not.
+    """
+    least = SMALLEST_DIGIT * usual_height(pieces)
+    digits = [piece for piece in pieces if piece.height >= least]
+    return digits, [piece for piece in pieces if piece.height < least]
+
+
+def find_turn(pieces: list[Piece]) -> float:
+    """Return by how many degrees the lines of a page are turned, clockwise: -20 to 20.
+
+    It is the median direction from a digit to the nearest one on its right.
+    """
+    if len(pieces) < 3:
+        return 0.0
+    middles = np.array([piece.middle for piece in pieces])
+    steps = middles[None] - middles[:, None]
+    angles = np.degrees(np.arctan2(steps[..., 1], steps[..., 0]))
+    lengths = np.where(np.abs(angles) <= _MOST_TURNED, np.hypot(*np.moveaxis(steps, -1, 0)), np.inf)
+    np.fill_diagonal(lengths, np.inf)
+    nearest = lengths.argmin(axis=1)
+    has_one = np.isfinite(lengths.min(axis=1))
+    if not has_one.any():
+        return 0.0
+    return float(np.median(angles[np.arange(len(pieces)), nearest][has_one]))
+
+
+def put_in_reading_order(pieces: list[Piece], turn: float = 0.0) -> list[Piece]:
     """Order digits: lines from top to bottom, each from left to right.
 
     A digit belongs to a line if its middle lies within the height of the line's last digit near it.
+
+    Parameters
+    ----------
+    pieces : list of Piece
+    turn : float
+        By how many degrees the lines fall, as `find_turn` tells.
     """
-    lines: list[list[Piece]] = []
-    for piece in sorted(pieces, key=lambda p: p.left):
-        middle = (piece.top + piece.bottom) / 2
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    lines: list[list[tuple[float, float, Piece]]] = []  # along and down the upright page
+    upright = [(x * cos + y * sin, y * cos - x * sin, p) for p in pieces for x, y in [p.middle]]
+    for along, down, piece in sorted(upright, key=lambda entry: entry[0]):
         for line in lines:
-            last = line[-1]
-            last_middle = (last.top + last.bottom) / 2
-            if last.top <= middle < last.bottom or piece.top <= last_middle < piece.bottom:
-                line.append(piece)
+            _, last_down, last = line[-1]
+            if abs(down - last_down) < max(last.height, piece.height) / 2:
+                line.append((along, down, piece))
                 break
         else:
-            lines.append([piece])
-    lines.sort(key=lambda line: float(np.mean([(p.top + p.bottom) / 2 for p in line])))
-    return [piece for line in lines for piece in line]
+            lines.append([(along, down, piece)])
+    lines.sort(key=lambda line: float(np.mean([down for _, down, _ in line])))
+    return [piece for line in lines for _, _, piece in line]

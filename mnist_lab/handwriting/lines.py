@@ -1,0 +1,189 @@
+"""What is on a page and is no handwriting: ruled lines, frames of boxes and tables, dark rims.
+
+    mask = take_ruled_lines_away(ink, mask)     # they run through the picture
+    mask = take_frames_away(mask)               # they have writing inside
+    mask = take_rims_away(mask)                 # they run along the picture's edge
+
+This comes before sizes are compared: beside the grid of a table every digit is a speck.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from mnist_lab.handwriting.paper import Ink, Mask, noise_floor, stroke_width
+
+_COVER = 0.8  # of a side of the picture, for a line to be ruled
+_AROUND = np.ones((3, 3))  # pixels hang together that meet at a corner
+
+
+def take_ruled_lines_away(ink: Ink, mask: Mask) -> Mask:
+    """Take away ruled lines, level and upright, but not the strokes on them.
+
+    A ruled line is thin and straight, and runs from edge to edge; it may be a few degrees off.
+
+    Parameters
+    ----------
+    ink : float32 (height, width)
+    mask : bool (height, width)
+        What counts as ink so far.
+    """
+    if min(mask.shape) < 100:
+        return mask
+    # A line may be fainter than a stroke here and there: what counts is that it goes on.
+    faint = ink > max(noise_floor(ink), 0.15 * float(np.median(ink[mask])))
+    level, levels = _find_level_lines(faint, mask)
+    upright, uprights = _find_level_lines(faint.T, mask.T)
+    upright = upright.T
+    rest = mask & ~level & ~upright
+    for lines, count, length in ((level, levels, 1), (upright, uprights, 0)):
+        # One line may be the bar of a 7 or the stem of a 4 in a picture that the digit fills.
+        if count and mask.shape[length] > 2 * _tallest(rest):
+            if count > 1 or np.median(ink[lines]) < 0.6 * np.median(ink[rest]):
+                # What is much stronger than most of a line is a stroke on it.
+                mask = mask & ~(lines & (ink < 1.5 * np.median(ink[lines])))
+    return mask
+
+
+def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
+    """Return where level lines run in `mask`, but not where strokes cross them; and how many."""
+    times = max(1, mask.shape[1] // 400)
+    whole = np.pad(faint, [(0, -side % times) for side in mask.shape])
+    small = whole.reshape(len(whole) // times, times, -1, times).any(axis=(1, 3))
+    height, width = small.shape
+    ys, xs = np.nonzero(ndimage.binary_dilation(small, np.ones((3, 1))))
+    lines = np.zeros_like(small)
+    columns = np.arange(width)
+    for slope in np.linspace(-0.07, 0.07, 29):  # 4 degrees to either side
+        # Where the row of a line through each pixel meets the middle column.
+        rows = ys - np.round((xs - width / 2) * slope).astype(np.int64) + height
+        cover = np.bincount(rows, minlength=3 * height) / width
+        for row in np.flatnonzero(cover > _COVER) - height:
+            y = row + np.round((columns - width / 2) * slope).astype(np.int64)
+            inside = (y >= 0) & (y < height)
+            lines[y[inside], columns[inside]] = True
+    if not lines.any():
+        return np.zeros_like(mask), 0
+    count = ndimage.label(lines, _AROUND)[1]
+    lines = np.kron(lines, np.ones((times, times), bool))[: mask.shape[0], : mask.shape[1]]
+    # Where ink goes on above and below, a stroke crosses the line: it stays.
+    rest = (mask & ~lines).view(np.uint8)
+    reach = 6 * times + 1
+    above, below = (
+        ndimage.maximum_filter1d(rest, reach, axis=0, origin=origin, mode="constant")
+        for origin in (reach // 2, -(reach // 2))
+    )
+    return mask & lines & ~(above & below).astype(bool), count
+
+
+def take_rims_away(mask: Mask) -> Mask:
+    """Take away what lies along the picture's edge: a table, a finger, the dark rim of a scan.
+
+    It touches the edge and runs along most of a side, or is much thicker than the strokes
+    elsewhere; or it lies near the edge, flat, in pieces that together are longer than two digits.
+    Where nothing else is written it stays: a digit may fill the picture that it is cut out in.
+    """
+    labels, count = ndimage.label(mask, _AROUND)
+    areas = _count(labels, count)
+    areas[0] = 0
+    sides = []  # for each: how much of it a piece touches; and what lies near it
+    for page in (labels, labels[::-1], labels.T, labels.T[::-1]):
+        near = page[: 1 + len(page) // 20]
+        touched = _count(page[0], count) * (areas > 0)
+        sides.append((near, touched, (areas > 0) & (_count(near, count) == areas)))
+    at_rim = np.any([(touched > 0) | within for _, touched, within in sides], axis=0)
+    inner = mask & ~at_rim[labels]
+    usual = _tallest(inner)
+    if not at_rim.any() or usual < 0.05 * max(mask.shape):
+        return mask
+    outline = mask & ~ndimage.binary_erosion(mask, border_value=1)
+    gone = at_rim & (2 * areas > 2.5 * stroke_width(inner) * _count(labels[outline], count))
+    for near, touched, within in sides:
+        flat = within & (_depths(near, count) < 0.5 * usual)
+        if flat[near].any(axis=0).sum() > 2 * usual:
+            gone |= flat
+        gone |= touched > 0.6 * near.shape[1]
+    return mask & ~gone[labels]
+
+
+def _count(labels: NDArray[np.int32], count: int) -> NDArray[np.intp]:
+    """Return how many pixels pieces 0 to `count` have."""
+    return np.bincount(labels.ravel(), minlength=count + 1)
+
+
+def _depths(labels: NDArray[np.int32], count: int) -> NDArray[np.intp]:
+    """Return over how many rows pieces 0 to `count` go; 0 for those that are not there."""
+    depths = np.zeros(count + 1, np.intp)
+    for number, place in enumerate(ndimage.find_objects(labels, count), 1):
+        if place is not None:
+            depths[number] = place[0].stop - place[0].start
+    return depths
+
+
+def _tallest(mask: Mask) -> int:
+    """Return the height of the tallest piece of a mask, in pixels."""
+    boxes = ndimage.find_objects(ndimage.label(mask, _AROUND)[0])
+    return max((rows.stop - rows.start for rows, _ in boxes), default=0)
+
+
+def take_frames_away(mask: Mask) -> Mask:
+    """Take away frames: what has other writing in its holes, or is an empty rectangle.
+
+    A hole of a frame is a cell, and writing may touch its walls: what lies in the convex hull of a
+    cell stays, and what lies between the cells is the frame. The picture's edge closes a box that
+    is cut off by it.
+    """
+    labels, _ = ndimage.label(mask, _AROUND)
+    boxes = ndimage.find_objects(labels)
+    heights = np.array([rows.stop - rows.start for rows, _ in boxes])
+    kept = mask.copy()
+    for number in np.flatnonzero(heights > 0.5 * np.max(heights, initial=0)) + 1:
+        place = boxes[number - 1]
+        own = labels[place] == number
+        edges = _at_edge(place, mask.shape)
+        cells = _find_cells(own, edges)
+        if _is_frame(own, cells, labels[place], is_cut=bool(np.any(edges))):
+            kept[place] &= ~own | _hulls(cells)
+    return kept
+
+
+def _at_edge(place: tuple[slice, slice], shape: tuple[int, ...]) -> list[tuple[bool, bool]]:
+    """Return for rows and columns whether a box begins and ends at the picture's edge."""
+    return [(p.start == 0, p.stop == side) for p, side in zip(place, shape, strict=True)]
+
+
+def _find_cells(own: Mask, at_edge: list[tuple[bool, bool]]) -> NDArray[np.int32]:
+    """Label the holes of a piece that is cropped to itself; the picture's edge is a wall."""
+    holes, _ = ndimage.label(~np.pad(own, 1, constant_values=at_edge))
+    beyond = np.unique(np.r_[holes[0], holes[-1], holes[:, 0], holes[:, -1]])
+    cells: NDArray[np.int32] = np.where(np.isin(holes, beyond), 0, holes)[1:-1, 1:-1]
+    return cells
+
+
+def _is_frame(
+    own: Mask, cells: NDArray[np.int32], labels: NDArray[np.int32], *, is_cut: bool
+) -> bool:
+    """Tell whether a piece with these holes is a frame; `labels` are all pieces there."""
+    if (own | (cells > 0)).mean() > 0.92 and own.mean() < 0.5 and not is_cut:
+        return True
+    for number, place in enumerate(ndimage.find_objects(cells), 1):
+        if place is not None:
+            cell = cells[place] == number
+            written = _tallest(cell & (labels[place] > 0)) > 0.25 * len(cell)
+            if written and (cell.mean() > 0.8 or not is_cut):
+                return True
+    return False
+
+
+def _hulls(cells: NDArray[np.int32]) -> Mask:
+    """Return the convex hulls of all cells, a little smaller: a wall is not quite straight."""
+    hulls = np.zeros(cells.shape, bool)
+    for number, place in enumerate(ndimage.find_objects(cells), 1):
+        if place is not None and min(p.stop - p.start for p in place) > 8:
+            hulls[place] |= ndimage.binary_erosion(
+                convex_hull_image(cells[place] == number), iterations=2
+            )
+    return hulls

@@ -157,7 +157,10 @@ def _at_edge(place: tuple[slice, slice], shape: tuple[int, ...]) -> list[tuple[b
 
 def _find_cells(own: Mask, at_edge: list[tuple[bool, bool]]) -> NDArray[np.int32]:
     """Label the holes of a piece that is cropped to itself; the picture's edge is a wall."""
-    holes, _ = ndimage.label(~np.pad(own, 1, constant_values=at_edge))
+    own = np.pad(own, 1, constant_values=at_edge)
+    # Made wider, a wall has no gaps, and is straight enough.
+    reach = max(1, round(stroke_width(own)))
+    holes, _ = ndimage.label(~ndimage.binary_dilation(own, iterations=reach))
     beyond = np.unique(np.r_[holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     cells: NDArray[np.int32] = np.where(np.isin(holes, beyond), 0, holes)[1:-1, 1:-1]
     return cells
@@ -179,11 +182,9 @@ def _is_frame(
 
 
 def _hulls(cells: NDArray[np.int32]) -> Mask:
-    """Return the convex hulls of all cells, a little smaller: a wall is not quite straight."""
+    """Return the convex hulls of all cells but the smallest."""
     hulls = np.zeros(cells.shape, bool)
     for number, place in enumerate(ndimage.find_objects(cells), 1):
         if place is not None and min(p.stop - p.start for p in place) > 8:
-            hulls[place] |= ndimage.binary_erosion(
-                convex_hull_image(cells[place] == number), iterations=2
-            )
+            hulls[place] |= convex_hull_image(cells[place] == number)
     return hulls

@@ -25,6 +25,7 @@ from mnist_lab.handwriting.paper import Grey, Ink, Mask
 SMALLEST_DIGIT = 0.35  # of the usual height of digits in the picture; what is lower is none
 _MOST_PIECES = 1_000  # of ink in a picture; more are no digits
 _MOST_TURNED = 20  # degrees that a page may be turned by
+_WIDE_DIGIT = 1.1  # width over height; a wider piece is cut where a single thin stroke holds it
 _WIDEST_DIGIT = 1.5  # width over height; a wider piece of ink is taken for digits that touch
 
 
@@ -222,35 +223,44 @@ def cut_apart(pieces: list[Piece], name: str = "the picture") -> list[Piece]:
     """
     digits: list[Piece] = []
     waiting = list(pieces)
-    typical = float(np.median([p.height for p in pieces]))
+    usual = float(np.median([piece.height for piece in pieces]))
     while waiting:
         _check_count(len(digits) + len(waiting), name)
         piece = waiting.pop()
-        if piece.width <= _WIDEST_DIGIT * piece.height or piece.height < 0.6 * typical:
-            digits.append(piece)
-            continue
-        columns = piece.mask.sum(axis=0)
-        # Digits are at least 0.4 times as wide as they are high.
-        edge = round(0.4 * piece.height)
-        middle = columns[edge : piece.width - edge]
-        if len(middle) == 0 or middle.min() > 0.35 * piece.height:
-            digits.append(piece)
-            continue
-        # Among the thinnest places, the one nearest to an even share of the width.
-        parts = max(2, round(piece.width / (0.8 * piece.height)))
-        places = edge + np.flatnonzero(middle <= middle.min() + 0.03 * piece.height)
-        shares = np.arange(1, parts) * piece.width / parts
-        cut = int(places[np.abs(places[:, None] - shares).min(axis=1).argmin()])
-        halves = [
-            _trim(Piece(mask, piece.top, piece.left + left))
-            for mask, left in ((piece.mask[:, :cut], 0), (piece.mask[:, cut:], cut))
-        ]
-        # A wide 2 comes apart into a hook and a tail; two digits are both about as high as both.
-        if min(half.height for half in halves) < 0.7 * piece.height:
-            digits.append(piece)
-        else:
+        halves = _cut(piece) if piece.height >= 0.6 * usual else []
+        if halves:
             waiting += halves
+        else:
+            digits.append(piece)
     return digits
+
+
+def _cut(piece: Piece) -> list[Piece]:
+    """Return the two parts of a piece that is more than one digit; none if it is one."""
+    ratio = piece.width / piece.height
+    if ratio <= _WIDE_DIGIT:
+        return []
+    columns = piece.mask.sum(axis=0)
+    strokes = np.diff(piece.mask.astype(np.int8), axis=0, prepend=0).clip(0).sum(axis=0)
+    edge = round((0.4 if ratio > _WIDEST_DIGIT else 0.3) * piece.height)
+    # What is hardly too wide is two digits only where a single thin stroke holds them together.
+    thin = columns <= 0.35 * piece.height
+    if ratio <= _WIDEST_DIGIT:
+        thin = (columns <= 0.2 * piece.height) & (strokes == 1)
+    thin[:edge] = thin[piece.width - edge :] = False
+    if not thin.any():
+        return []
+    # Among the thinnest places, the one nearest to an even share of the width.
+    parts = max(2, round(ratio / 0.8))
+    places = np.flatnonzero(thin & (columns <= columns[thin].min() + 0.03 * piece.height))
+    shares = np.arange(1, parts) * piece.width / parts
+    cut = int(places[np.abs(places[:, None] - shares).min(axis=1).argmin()])
+    halves = [
+        _trim(Piece(mask, piece.top, piece.left + left))
+        for mask, left in ((piece.mask[:, :cut], 0), (piece.mask[:, cut:], cut))
+    ]
+    # A wide 2 comes apart into a hook and a tail; two digits are both about as high as both.
+    return halves if min(half.height for half in halves) >= 0.5 * piece.height else []
 
 
 def _trim(piece: Piece) -> Piece:
@@ -290,7 +300,7 @@ def find_turn(pieces: list[Piece]) -> float:
 def put_in_reading_order(pieces: list[Piece], turn: float = 0.0) -> list[Piece]:
     """Order digits: lines from top to bottom, each from left to right.
 
-    A digit belongs to a line if its middle lies within the height of the line's last digit near it.
+    A digit belongs to the line whose last digit is nearest in height, if it is near enough.
 
     Parameters
     ----------
@@ -302,12 +312,9 @@ def put_in_reading_order(pieces: list[Piece], turn: float = 0.0) -> list[Piece]:
     lines: list[list[tuple[float, float, Piece]]] = []  # along and down the upright page
     upright = [(x * cos + y * sin, y * cos - x * sin, p) for p in pieces for x, y in [p.middle]]
     for along, down, piece in sorted(upright, key=lambda entry: entry[0]):
-        for line in lines:
-            _, last_down, last = line[-1]
-            if abs(down - last_down) < max(last.height, piece.height) / 2:
-                line.append((along, down, piece))
-                break
-        else:
-            lines.append([(along, down, piece)])
+        line = min(lines, key=lambda line: abs(down - line[-1][1]), default=[])
+        if not line or abs(down - line[-1][1]) > 0.7 * max(line[-1][2].height, piece.height):
+            lines.append(line := [])
+        line.append((along, down, piece))
     lines.sort(key=lambda line: float(np.mean([down for _, down, _ in line])))
     return [piece for line in lines for _, _, piece in line]

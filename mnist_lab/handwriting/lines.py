@@ -16,7 +16,7 @@ from skimage.morphology import convex_hull_image
 
 from mnist_lab.handwriting.paper import Ink, Mask, noise_floor, stroke_width
 
-_COVER = 0.8  # of a side of the picture, for a line to be ruled
+_COVER = 0.85  # of its way through the picture, for a line to be ruled
 _AROUND = np.ones((3, 3))  # pixels hang together that meet at a corner
 
 
@@ -60,11 +60,16 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
     for slope in np.linspace(-0.07, 0.07, 29):  # 4 degrees to either side
         # Where the row of a line through each pixel meets the middle column.
         rows = ys - np.round((xs - width / 2) * slope).astype(np.int64) + height
-        cover = np.bincount(rows, minlength=3 * height) / width
-        for row in np.flatnonzero(cover > _COVER) - height:
+        hits, *ends = (
+            np.bincount(rows[part], minlength=3 * height)
+            for part in (xs >= 0, xs < width / 30, xs >= width - width / 30)
+        )
+        for row in np.flatnonzero(hits > 0.5 * _COVER * width) - height:
             y = row + np.round((columns - width / 2) * slope).astype(np.int64)
             inside = (y >= 0) & (y < height)
-            lines[y[inside], columns[inside]] = True
+            through = all(end[row + height] or not inside[at] for end, at in zip(ends, (0, -1)))
+            if through and hits[row + height] > _COVER * max(inside.sum(), width / 2):
+                lines[y[inside], columns[inside]] = True
     if not lines.any():
         return np.zeros_like(mask), 0
     count = ndimage.label(lines, _AROUND)[1]

@@ -20,7 +20,7 @@ from scipy import ndimage
 from skimage.morphology import reconstruction
 
 _SIDE = 400  # pixels of the small copy's longer side
-_TINY = 100  # pixels of a shorter side; in less there is no room for a shadow
+_TINY = 60  # pixels of a shorter side; in less there is no room for a shadow
 
 Grey = NDArray[np.uint8]  # (height, width)
 Pixels = NDArray[np.uint8]  # (height, width), or (height, width, 3): red, green, blue

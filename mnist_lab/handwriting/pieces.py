@@ -106,9 +106,14 @@ def usual_height(pieces: list[Piece]) -> float:
     tall mark.
     """
     heights = np.array([piece.height for piece in pieces])
-    outlines = [len(_outline(piece)) for piece in pieces]
+    outlines = np.array([len(_outline(piece)) for piece in pieces])
+    # A dot is hardly higher than the pen is wide, and there may be a thousand of them.
+    pens = np.array([2 * piece.mask.sum() for piece in pieces]) / outlines
+    is_dot = heights <= 3 * pens
+    if not is_dot.all():
+        outlines[is_dot] = 0
     order = heights.argsort()
-    half = np.searchsorted(np.cumsum(np.array(outlines)[order]), sum(outlines) / 2)
+    half = np.searchsorted(np.cumsum(outlines[order]), outlines.sum() / 2)
     return float(heights[order][half])
 
 

@@ -16,7 +16,12 @@ import numpy as np
 from PIL import Image
 from skimage.filters import apply_hysteresis_threshold, threshold_otsu
 
-from mnist_lab.handwriting.lines import take_frames_away, take_rims_away, take_ruled_lines_away
+from mnist_lab.handwriting.lines import (
+    take_frames_away,
+    take_long_lines_away,
+    take_rims_away,
+    take_ruled_lines_away,
+)
 from mnist_lab.handwriting.paper import Ink, Mask, Pixels, noise_floor, take_paper_away, to_grey
 
 _WORKING_SIDE = 1_600  # pixels; a longer side is shrunk first: digits need no more
@@ -102,7 +107,7 @@ def find_ink(
     if ruled_lines:
         mask = take_ruled_lines_away(ink, mask)
     if frames:
-        mask = take_rims_away(take_frames_away(mask))
+        mask = take_rims_away(take_long_lines_away(take_frames_away(mask)))
     if not mask.any():
         raise HandwritingError(f"{name} shows no digit: there are only lines on the paper.")
     return Page(ink, mask, shrinkage, (picture.shape[1], picture.shape[0]))

@@ -56,19 +56,19 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
     height, width = small.shape
     ys, xs = np.nonzero(ndimage.binary_dilation(small, np.ones((3, 1))))
     lines = np.zeros_like(small)
-    columns = np.arange(width)
+    columns, beyond = np.arange(width), height + width // 20
     for slope in np.linspace(-0.07, 0.07, 29):  # 4 degrees to either side
         # Where the row of a line through each pixel meets the middle column.
-        rows = ys - np.round((xs - width / 2) * slope).astype(np.int64) + height
+        rows = ys - np.round((xs - width / 2) * slope).astype(np.int64) + beyond
         hits, *ends = (
-            np.bincount(rows[part], minlength=3 * height)
+            np.bincount(rows[part], minlength=height + 2 * beyond)
             for part in (xs >= 0, xs < width / 30, xs >= width - width / 30)
         )
-        for row in np.flatnonzero(hits > 0.5 * _COVER * width) - height:
+        for row in np.flatnonzero(hits > 0.5 * _COVER * width) - beyond:
             y = row + np.round((columns - width / 2) * slope).astype(np.int64)
             inside = (y >= 0) & (y < height)
-            through = all(end[row + height] or not inside[at] for end, at in zip(ends, (0, -1)))
-            if through and hits[row + height] > _COVER * max(inside.sum(), width / 2):
+            through = all(end[row + beyond] or not inside[at] for end, at in zip(ends, (0, -1)))
+            if through and hits[row + beyond] > _COVER * max(inside.sum(), width / 2):
                 lines[y[inside], columns[inside]] = True
     if not lines.any():
         return np.zeros_like(mask), 0
@@ -82,6 +82,28 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
         for origin in (reach // 2, -(reach // 2))
     )
     return mask & lines & ~(above & below).astype(bool), count
+
+
+def take_long_lines_away(mask: Mask) -> Mask:
+    """Take away level lines under digits, and combs: a line with ticks that part the digits.
+
+    Such a line is a piece at least three times as long as pieces are high. Strokes that cross it
+    stay; what else is left of it and is as narrow as a tick goes with it.
+    """
+    labels, _ = ndimage.label(mask, _AROUND)
+    boxes = ndimage.find_objects(labels)
+    heights = np.array([rows.stop - rows.start for rows, _ in boxes])
+    usual = float(np.median(heights[heights > 0.1 * heights.max(initial=0)]))
+    kept = mask.copy()
+    for number, place in enumerate(boxes, 1):
+        own = labels[place] == number
+        if own.shape[1] < 3 * usual or not (lines := _find_level_lines(own, own)[0]).any():
+            continue
+        rest, _ = ndimage.label(own & ~lines, _AROUND)
+        sizes = [[p.stop - p.start for p in part] for part in ndimage.find_objects(rest)]
+        ticks = [k for k, (high, wide) in enumerate(sizes, 1) if wide < 0.2 * usual > 0.4 * high]
+        kept[place] &= ~own | ((rest > 0) & ~np.isin(rest, ticks))
+    return kept
 
 
 def take_rims_away(mask: Mask) -> Mask:
@@ -175,7 +197,7 @@ def _is_frame(
     own: Mask, cells: NDArray[np.int32], labels: NDArray[np.int32], *, is_cut: bool
 ) -> bool:
     """Tell whether a piece with these holes is a frame; `labels` are all pieces there."""
-    if (own | (cells > 0)).mean() > 0.92 and own.mean() < 0.5 and not is_cut:
+    if not is_cut and (cells > 0).mean() > 0.4 and convex_hull_image(own).mean() > 0.9:
         return True
     for number, place in enumerate(ndimage.find_objects(cells), 1):
         if place is not None:

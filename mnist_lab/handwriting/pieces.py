@@ -171,17 +171,28 @@ def join_pieces(pieces: list[Piece]) -> list[Piece]:
     boxes = np.array([(p.top, p.left, p.bottom, p.right) for p in pieces], np.float64)
     groups = [[number] for number in range(len(pieces))]
     group_of = list(range(len(pieces)))
-    for one, other in _near_pairs(pieces, boxes, usual):
-        first, second = sorted((group_of[one], group_of[other]))
-        if first == second or _is_too_large(boxes[first], boxes[second], usual):
-            continue
-        low, high = np.minimum(boxes[first], boxes[second]), np.maximum(boxes[first], boxes[second])
-        boxes[first] = [*low[:2], *high[2:]]
-        groups[first] += groups[second]
-        for member in groups[second]:
-            group_of[member] = first
-        groups[second] = []
+    pairs, waiting = _near_pairs(pieces, boxes, usual), -1
+    while len(pairs) != waiting:  # what has grown may be near enough to something now
+        waiting, left = len(pairs), []
+        for one, other in pairs:
+            first, second = sorted((group_of[one], group_of[other]))
+            if first == second:
+                continue
+            if not _make_a_digit(boxes[first], boxes[second], usual):
+                left.append((one, other))
+                continue
+            boxes[first] = _around(boxes[first], boxes[second])
+            groups[first] += groups[second]
+            for member in groups[second]:
+                group_of[member] = first
+            groups[second] = []
+        pairs = left
     return [unite([pieces[member] for member in group]) for group in groups if group]
+
+
+def _around(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the box around two boxes."""
+    return np.r_[np.minimum(one[:2], other[:2]), np.maximum(one[2:], other[2:])]
 
 
 def _near_pairs(
@@ -207,15 +218,18 @@ def _near_pairs(
     return [(one, other) for _, one, other in sorted(pairs)]
 
 
-def _is_too_large(one: NDArray[np.float64], other: NDArray[np.float64], usual: float) -> bool:
-    """Tell whether two boxes together are no digit: side by side, or too high, or too wide."""
-    height, width = np.maximum(one[2:], other[2:]) - np.minimum(one[:2], other[:2])
+def _make_a_digit(one: NDArray[np.float64], other: NDArray[np.float64], usual: float) -> bool:
+    """Tell whether what is in two boxes may be one digit."""
     overlap = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    sizes = np.minimum(one[2:] - one[:2], other[2:] - other[:2])
-    if (overlap >= 0.5 * sizes).all():  # one within the other
-        return False
-    side_by_side = sizes[0] > 0.75 * height
-    return bool(side_by_side or height > 1.4 * usual or width > _WIDEST_DIGIT * height)
+    sizes = np.stack([one[2:] - one[:2], other[2:] - other[:2]])
+    smaller = sizes.min(axis=0)
+    if (overlap >= 0.5 * smaller).all():  # one lies in the other
+        return True
+    # Specks beside each other are no digit, nor are two digits side by side.
+    box = _around(one, other)
+    height, width = box[2:] - box[:2]
+    unlike = sizes.max() < SMALLEST_DIGIT * usual or smaller[0] > 0.75 * height
+    return not (unlike or height > 1.4 * usual or width > _WIDEST_DIGIT * height)
 
 
 def cut_apart(pieces: list[Piece], name: str = "the picture") -> list[Piece]:

@@ -17,6 +17,7 @@ from skimage.morphology import convex_hull_image
 from mnist_lab.handwriting.paper import Ink, Mask, noise_floor, stroke_width
 
 _COVER = 0.85  # of its way through the picture, for a line to be ruled
+_THICKEST_LINE = 8  # pixels of a copy that is 400 to 800 pixels wide
 _AROUND = np.ones((3, 3))  # pixels hang together that meet at a corner
 
 
@@ -70,9 +71,9 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
             through = all(end[row + beyond] or not inside[at] for end, at in zip(ends, (0, -1)))
             if through and hits[row + beyond] > _COVER * max(inside.sum(), width / 2):
                 lines[y[inside], columns[inside]] = True
-    if not lines.any():
-        return np.zeros_like(mask), 0
     count = ndimage.label(lines, _AROUND)[1]
+    if not count or lines.sum() > _THICKEST_LINE * width * count:
+        return np.zeros_like(mask), 0
     lines = np.kron(lines, np.ones((times, times), bool))[: mask.shape[0], : mask.shape[1]]
     # Where ink goes on above and below, a stroke crosses the line: it stays.
     rest = (mask & ~lines).view(np.uint8)
@@ -197,7 +198,7 @@ def _is_frame(
     own: Mask, cells: NDArray[np.int32], labels: NDArray[np.int32], *, is_cut: bool
 ) -> bool:
     """Tell whether a piece with these holes is a frame; `labels` are all pieces there."""
-    if not is_cut and (cells > 0).mean() > 0.4 and convex_hull_image(own).mean() > 0.9:
+    if not is_cut and (cells > 0).mean() > 0.25 and convex_hull_image(own).mean() > 0.88:
         return True
     for number, place in enumerate(ndimage.find_objects(cells), 1):
         if place is not None:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
-from skimage import filters, measure, morphology
+from skimage import filters, measure
 
 from mnist_lab.data import crop_to_ink, fit_like_mnist
 from mnist_lab.handwriting import HandwritingError, Pixels, Reader, load_picture, load_reader
@@ -117,8 +117,7 @@ def with_textbook(picture: Pixels) -> Images:
     side = max(3, max(grey.shape) // 8)
     paper = ndimage.gaussian_filter(ndimage.grey_closing(grey, (side, side)), side / 2)
     ink = (255 * (1 - grey / np.maximum(paper, 1))).clip(0)
-    mask = morphology.remove_small_objects(ink > filters.threshold_otsu(ink), max_size=8)
-    regions = measure.regionprops(measure.label(mask))
+    regions = measure.regionprops(measure.label(ink > filters.threshold_otsu(ink)))
     tallest = max((r.bbox[2] - r.bbox[0] for r in regions), default=0)
     regions = [r for r in regions if r.bbox[2] - r.bbox[0] > 0.4 * tallest]
     lines: list[list[Any]] = []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from mnist_lab.data.digit_set import DigitSet
+    from mnist_lab.handwriting.reader import PageReading
     from mnist_lab.training.config import TrainConfig
     from mnist_lab.training.processes import Ranks
     from mnist_lab.training.runs import FitResult
@@ -711,32 +712,59 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from mnist_lab.data.pictures import count_pages
     from mnist_lab.handwriting.ink import HandwritingError
-    from mnist_lab.handwriting.reader import load_reader
+    from mnist_lab.handwriting.reader import PageReading, load_reader
 
     reader = load_reader(arguments.folder, device=arguments.device)
     results: list[dict[str, Any]] = []
     for file in arguments.images:
-        digits, problem = [], None
+        page, problem = PageReading([], []), None
         try:
-            digits = [
-                {
-                    "digit": int(digit.name) if digit.name.isdecimal() else digit.name,
-                    "probability": round(digit.probability, 6),
-                    "box": list(digit.box),
-                }
-                for digit in reader.read_picture(file)
-            ]
+            page = reader.read_page(file)
         except (HandwritingError, FloatingPointError, MemoryError) as error:
             problem = _one_line(error) or f"{file} takes more memory than there is."
             _tell(f"mnist_lab predict: {problem}")
         else:
             if (pages := count_pages(file)) > 1:
                 _tell(f"mnist_lab predict: {file}: page 1 of {pages} is read")
-        results.append({"file": file, "digits": digits, "error": problem})
+        digits = [
+            {
+                "digit": int(digit.name) if digit.name.isdecimal() else digit.name,
+                "probability": round(digit.probability, 6),
+                "box": list(digit.box),
+            }
+            for digit in page.digits
+        ]
+        results.append(
+            {
+                "file": file,
+                "digits": digits,
+                "confidence": round(page.confidence, 6),
+                "unread": [list(box) for box in page.unread],
+                "error": problem,
+            }
+        )
         for digit in digits:
             _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")
+        _tell_doubts(file, page)
     _end(arguments, {"results": results})
     return 2 if any(entry["error"] for entry in results) else 0
+
+
+_MOST_TOLD = 5  # places of a picture
+
+
+def _tell_doubts(file: str, page: PageReading) -> None:
+    """Say which digits of a picture are doubtful, and where ink was not read."""
+    for place, digit in enumerate(page.digits, 1):
+        if digit.is_doubtful:
+            _tell(
+                f"mnist_lab predict: {file}: digit {place} is doubtful: {digit.name} "
+                f"({digit.probability:.1%}) at {digit.box}"
+            )
+    if page.unread:
+        places = ", ".join(str(box) for box in page.unread[:_MOST_TOLD])
+        more = f" and {len(page.unread) - _MOST_TOLD} more" * (len(page.unread) > _MOST_TOLD)
+        _tell(f"mnist_lab predict: {file}: ink too small for a digit at {places}{more}")
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
     mask = take_ruled_lines_away(ink, mask)     # they run through the picture
     mask = take_frames_away(mask)               # they have writing inside
+    mask = take_long_lines_away(mask)           # they run under digits, and part them
     mask = take_rims_away(mask)                 # they run along the picture's edge
 
 This comes before sizes are compared: beside the grid of a table every digit is a speck.
@@ -40,12 +41,15 @@ def take_ruled_lines_away(ink: Ink, mask: Mask) -> Mask:
     upright, uprights = _find_level_lines(faint.T, mask.T)
     upright = upright.T
     rest = mask & ~level & ~upright
-    for lines, count, length in ((level, levels, 1), (upright, uprights, 0)):
+    tallest = _tallest(rest)
+    for lines, count, length in ((level, levels, mask.shape[1]), (upright, uprights, len(mask))):
         # One line may be the bar of a 7 or the stem of a 4 in a picture that the digit fills.
-        if count and mask.shape[length] > 2 * _tallest(rest):
-            if count > 1 or np.median(ink[lines]) < 0.6 * np.median(ink[rest]):
-                # What is much stronger than most of a line is a stroke on it.
-                mask = mask & ~(lines & (ink < 1.5 * np.median(ink[lines])))
+        if not count or length <= 2 * tallest:
+            continue
+        strength = float(np.median(ink[lines]))
+        if count > 1 or strength < 0.6 * float(np.median(ink[rest])):
+            # What is much stronger than most of a line is a stroke on it.
+            mask = mask & ~(lines & (ink < 1.5 * strength))
     return mask
 
 
@@ -68,7 +72,8 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
         for row in np.flatnonzero(hits > 0.5 * _COVER * width) - beyond:
             y = row + np.round((columns - width / 2) * slope).astype(np.int64)
             inside = (y >= 0) & (y < height)
-            through = all(end[row + beyond] or not inside[at] for end, at in zip(ends, (0, -1)))
+            starts, stops = (end[row + beyond] > 0 for end in ends)
+            through = (starts or not inside[0]) and (stops or not inside[-1])
             if through and hits[row + beyond] > _COVER * max(inside.sum(), width / 2):
                 lines[y[inside], columns[inside]] = True
     count = ndimage.label(lines, _AROUND)[1]
@@ -94,7 +99,7 @@ def take_long_lines_away(mask: Mask) -> Mask:
     labels, _ = ndimage.label(mask, _AROUND)
     boxes = ndimage.find_objects(labels)
     heights = np.array([rows.stop - rows.start for rows, _ in boxes])
-    usual = float(np.median(heights[heights > 0.1 * heights.max(initial=0)]))
+    usual = float(np.median(heights[heights >= 0.1 * heights.max()])) if boxes else 0.0
     kept = mask.copy()
     for number, place in enumerate(boxes, 1):
         own = labels[place] == number
@@ -102,9 +107,13 @@ def take_long_lines_away(mask: Mask) -> Mask:
             continue
         rest, _ = ndimage.label(own & ~lines, _AROUND)
         sizes = [[p.stop - p.start for p in part] for part in ndimage.find_objects(rest)]
-        ticks = [k for k, (high, wide) in enumerate(sizes, 1) if wide < 0.2 * usual > 0.4 * high]
+        ticks = [
+            piece
+            for piece, (height, width) in enumerate(sizes, 1)
+            if width < 0.2 * usual and height < 0.75 * usual
+        ]
         kept[place] &= ~own | ((rest > 0) & ~np.isin(rest, ticks))
-    return kept
+    return kept if kept.any() else mask
 
 
 def take_rims_away(mask: Mask) -> Mask:
@@ -175,7 +184,7 @@ def take_frames_away(mask: Mask) -> Mask:
         cells = _find_cells(own, edges)
         if _is_frame(own, cells, labels[place], is_cut=bool(np.any(edges))):
             kept[place] &= ~own | _hulls(cells)
-    return kept
+    return kept if kept.any() else mask  # a nought may be square
 
 
 def _at_edge(place: tuple[slice, slice], shape: tuple[int, ...]) -> list[tuple[bool, bool]]:

@@ -23,6 +23,7 @@ from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.paper import Grey, Ink, Mask
 
 SMALLEST_DIGIT = 0.35  # of the usual height of digits in the picture; what is lower is none
+_LARGEST_DUST = 0.15  # of that height
 _MOST_PIECES = 1_000  # of ink in a picture; more are no digits
 _MOST_TURNED = 20  # degrees that a page may be turned by
 _WIDE_DIGIT = 1.1  # width over height; a wider piece is cut where a single thin stroke holds it
@@ -120,7 +121,7 @@ def usual_height(pieces: list[Piece]) -> float:
 def _outline(piece: Piece) -> NDArray[np.intp]:
     """Return a piece's outermost pixels on the page, (n, 2)."""
     outermost = piece.mask & ~ndimage.binary_erosion(piece.mask)
-    return np.argwhere(outermost) + (piece.top, piece.left)
+    return np.argwhere(outermost) + np.array([piece.top, piece.left])
 
 
 def split_into_pieces(mask: Mask, name: str = "the picture") -> list[Piece]:
@@ -139,8 +140,9 @@ def split_into_pieces(mask: Mask, name: str = "the picture") -> list[Piece]:
     kept = (sizes >= 0.05 * sizes.max()) & (areas >= 0.002 * areas.max())
     _check_count(int(kept.sum()), name)
     return [
-        Piece(labels[places[number]] == number + 1, places[number][0].start, places[number][1].start)
-        for number in np.flatnonzero(kept)
+        Piece(labels[place] == number + 1, place[0].start, place[1].start)
+        for number, place in enumerate(places)
+        if kept[number]
     ]
 
 
@@ -290,11 +292,12 @@ def _trim(piece: Piece) -> Piece:
 def tell_digits(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:
     """Return what is high enough for a digit beside the others, and what is not.
 
-    A minus sign, a comma and a speck are not.
+    A minus sign, a comma and a speck are not; what is no more than dust is in neither list.
     """
-    least = SMALLEST_DIGIT * usual_height(pieces)
-    digits = [piece for piece in pieces if piece.height >= least]
-    return digits, [piece for piece in pieces if piece.height < least]
+    usual = usual_height(pieces)
+    digits = [piece for piece in pieces if piece.height >= SMALLEST_DIGIT * usual]
+    lower = [piece for piece in pieces if piece.height < SMALLEST_DIGIT * usual]
+    return digits, [p for p in lower if max(p.height, p.width) >= _LARGEST_DUST * usual]
 
 
 def find_turn(pieces: list[Piece]) -> float:

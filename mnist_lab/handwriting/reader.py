@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DataError, DigitSet, align_classes
-from mnist_lab.handwriting.found import FoundDigit, find_digits, find_digits_in_file
+from mnist_lab.handwriting.found import Box, FoundDigit, search_page
+from mnist_lab.handwriting.picture_files import load_picture
 from mnist_lab.training.batches import Batches, choose_device
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.scoring import Score, cast_for, eval_mode, evaluate
 from mnist_lab.training.tensor_folders import CheckpointError
 
+DOUBTFUL = 0.6  # of MNIST's validation digits that are read with less, about half are read wrong
 ABSTAINED = -1  # the label of an image of which the reader is not sure enough
 _AT_ONCE = 1_000  # images
 
@@ -77,9 +79,36 @@ class ReadDigit:
     found: FoundDigit
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
+    def box(self) -> Box:
         """Left, top, right and bottom in pixels of the picture."""
         return self.found.box
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the answer is little better than a guess: less probable than `DOUBTFUL`."""
+        return self.probability < DOUBTFUL
+
+
+@dataclass(frozen=True)
+class PageReading:
+    """What was read in a picture, and what was not.
+
+    Attributes
+    ----------
+    digits : list of ReadDigit
+        Lines from top to bottom, each from left to right.
+    unread : list of (int, int, int, int)
+        Left, top, right and bottom of ink that is too low for a digit beside the others, in pixels
+        of the picture: a minus sign, a comma, a speck.
+    """
+
+    digits: list[ReadDigit]
+    unread: list[Box]
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the least certain digit."""
+        return min((digit.probability for digit in self.digits), default=0.0)
 
 
 class Reader:
@@ -176,8 +205,11 @@ class Reader:
             )
         return logits
 
-    def read_picture(self, file: str | Path | NDArray[np.uint8]) -> list[ReadDigit]:
-        """Find and read all digits in a picture: lines from top to bottom, each from left to right.
+    def read_page(self, file: str | Path | NDArray[np.uint8]) -> PageReading:
+        """Find and read all digits in a picture, and say what was not read.
+
+        A picture shows digits on paper that is brighter or darker than they are, one or several, on
+        lines that are turned by 20 degrees at most; boxes, tables and ruled lines are no digits.
 
         Parameters
         ----------
@@ -193,19 +225,24 @@ class Reader:
             If the model answers some digit with numbers that are not finite.
         """
         if isinstance(file, np.ndarray):
-            found, source = find_digits(file), ""
+            (found, unread), source = search_page(file), ""
         else:
-            found, source = find_digits_in_file(file), f"{file}: "
+            (found, unread), source = search_page(load_picture(file), str(file)), f"{file}: "
         try:
             reading = self.read(np.stack([digit.image for digit in found]))
         except FloatingPointError as error:
             raise FloatingPointError(f"{source}{error}") from error
-        return [
+        digits = [
             ReadDigit(name, float(probabilities.max()), probabilities, digit)
             for name, probabilities, digit in zip(
                 reading.names, reading.probabilities, found, strict=True
             )
         ]
+        return PageReading(digits, unread)
+
+    def read_picture(self, file: str | Path | NDArray[np.uint8]) -> list[ReadDigit]:
+        """Read all digits in a picture as `read_page` does: lines from top to bottom."""
+        return self.read_page(file).digits
 
     def score(self, digits: DigitSet) -> Score:
         """Return loss and accuracy on labelled digits, whose classes are among the reader's.

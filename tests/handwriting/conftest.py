@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mnist_lab.data.geometry import crop_to_ink
 from mnist_lab.data.mnist import MNIST
@@ -24,3 +25,16 @@ def originals(mnist: MNIST) -> Grey:
 def many(mnist: MNIST) -> Grey:
     """Five hundred digits."""
     return mnist.train.images[:500]
+
+
+@pytest.fixture(scope="session")
+def whole(mnist: MNIST) -> Grey:
+    """A hundred digits that are each one piece of ink, and not wide."""
+    images = mnist.train.images[500:800]
+    kept = [
+        image
+        for image in images
+        if ndimage.label(image > 60, np.ones((3, 3)))[1] == 1
+        and 1.2 < len(crop_to_ink(image)) / crop_to_ink(image).shape[1] < 2.5
+    ]
+    return np.stack(kept[:100])

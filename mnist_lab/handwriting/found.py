@@ -7,11 +7,13 @@
 and drawings: dark ink on light paper or the reverse, any size, with or without an alpha channel,
 one digit or several. `picture_files` loads a file. Then, in order:
 
-1. `ink`: paper, light, shadows and ruled lines are told from ink.
-2. `pieces`: ink that belongs to one digit is joined, digits that touch are cut apart, and all are
-   put in the order in which they are read.
-3. Here: the strokes of a digit are made about as wide as MNIST's are (`normalise_stroke_width`),
-   and the digit is fitted (`fit_like_mnist`).
+1. `paper`: light and shadows are followed and divided away.
+2. `ink`: what is strong enough is ink, and a stroke goes on into fainter ink.
+3. `lines`: ruled lines, frames, lines under digits and dark rims go.
+4. `pieces`: ink that belongs to one digit is joined, digits that touch are cut apart, what is too
+   low for a digit is told and left out, and all are put in the order in which they are read.
+5. Here: the digits of a turned page are set upright, their strokes made about as wide as MNIST's
+   (`normalise_stroke_width`), and each is fitted (`fit_like_mnist`).
 
 `Steps` leaves single steps out, so that their effect can be measured, and `shrink_whole` is what
 somebody does who takes none of them. A drawing that is known stroke by stroke needs fewer: see
@@ -38,7 +40,7 @@ from mnist_lab.data.geometry import (
     restore_full_ink,
 )
 from mnist_lab.handwriting.ink import Page, find_ink
-from mnist_lab.handwriting.paper import Grey, Mask, Pixels
+from mnist_lab.handwriting.paper import Box, Grey, Mask, Pixels
 from mnist_lab.handwriting.picture_files import load_picture
 from mnist_lab.handwriting.pieces import (
     Piece,
@@ -75,8 +77,6 @@ class Steps:
 
 ALL_STEPS = Steps()
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture
-
 
 @dataclass(frozen=True)
 class FoundDigit:
@@ -91,7 +91,7 @@ class FoundDigit:
     """
 
     image: NDArray[np.uint8]
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def find_digits_in_file(path: str | Path) -> list[FoundDigit]:

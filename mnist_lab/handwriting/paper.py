@@ -26,6 +26,7 @@ Grey = NDArray[np.uint8]  # (height, width)
 Pixels = NDArray[np.uint8]  # (height, width), or (height, width, 3): red, green, blue
 Ink = NDArray[np.float32]  # (height, width), 0 is paper
 Mask = NDArray[np.bool_]  # (height, width)
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive
 
 
 def to_grey(picture: Pixels) -> Grey:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DataError, DigitSet, align_classes
-from mnist_lab.handwriting.found import Box, FoundDigit, search_page
+from mnist_lab.handwriting.found import FoundDigit, search_page
+from mnist_lab.handwriting.paper import Box
 from mnist_lab.handwriting.picture_files import load_picture
 from mnist_lab.training.batches import Batches, choose_device
 from mnist_lab.training.cards import ModelCard

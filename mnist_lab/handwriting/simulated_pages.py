@@ -25,12 +25,12 @@ from scipy import ndimage
 
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.geometry import DIGIT_BOX
+from mnist_lab.handwriting.paper import Box
 
 _ENLARGED = 4  # strokes are thinned on images so many times as large
 
 Colour = tuple[float, float, float]  # the shares of red, green and blue light that come back
 _Floats = NDArray[np.float64]
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from mnist_lab.handwriting.simulated_pages import Box, write_with
+from mnist_lab.handwriting.paper import Box
+from mnist_lab.handwriting.simulated_pages import write_with
 from tests.handwriting.pictures import Grey
 
 PEN = 0.08  # of a digit's height

@@ -12,11 +12,13 @@ and where noise is averaged away.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 from skimage.morphology import reconstruction
 
 _SIDE = 400  # pixels of the small copy's longer side
@@ -86,21 +88,31 @@ def take_paper_away(grey: Grey, *, follow: bool = True) -> Ink:
 def find_sign_of_ink(values: Ink) -> int:
     """Return 1 if ink is darker than the paper, -1 if it is lighter.
 
-    What is narrow, dark or light, may be ink. But the loop of a 6 is narrow too: what is ink lies
-    on paper, and what is a loop lies in ink. Where that does not decide, the rim shows paper.
+    The picture's rim shows paper; unless it shows the table that a sheet lies on, or a shadow. Then
+    what is narrow, dark or light, may be ink. But the loop of a 6 is narrow too: what is ink lies
+    on paper, and what is a loop lies in ink.
     """
+    rim, narrow = _rim(values), max(1, max(values.shape) // 8)
+    if min(values.shape) < _TINY // 2 or not _shows_a_sheet(values, narrow):
+        return 1 if rim - values.min() >= values.max() - rim else -1
     # On a scale of ratios, ink in a shadow stands out as much as ink in the light.
-    levels, narrow = np.log(values / 16 + 1), max(1, max(values.shape) // 8)
-    hats = [_fill(sign * levels, narrow) - sign * levels for sign in (1, -1)]
+    levels = np.log(values / 16 + 1)
+    hats = [_fill(way * levels, narrow) - way * levels for way in (1, -1)]
     dark, light = (hat > 0.5 * float(np.max(hats)) for hat in hats)
     on_paper = [
         int((ndimage.binary_dilation(one, iterations=2) & ~one & ~other).sum())
         for one, other in ((dark, light), (light, dark))
     ]
-    if min(values.shape) >= _TINY // 2 and on_paper[0] != on_paper[1]:
-        return 1 if on_paper[0] > on_paper[1] else -1
-    rim = _rim(values)
-    return 1 if rim - values.min() >= values.max() - rim else -1
+    return 1 if on_paper[0] > on_paper[1] else -1
+
+
+def _shows_a_sheet(values: Ink, narrow: int) -> bool:
+    """Tell whether something unlike the rim holds a large square, strokes on it left aside."""
+    bright = values > threshold_otsu(values)
+    unlike = bright != (_rim(bright) > 0.5)
+    solid = ndimage.binary_closing(np.pad(unlike, narrow), np.ones((narrow, narrow)))
+    square = 2 * ndimage.distance_transform_cdt(solid, "chessboard").max()
+    return bool(square > 0.3 * max(values.shape))
 
 
 def _fill(values: Ink, widest: int) -> Ink:
@@ -160,6 +172,6 @@ def _enlarge(paper: Ink, size: tuple[int, int], sign: int) -> Ink:
     return np.asarray(Image.fromarray(paper).resize(size, Image.Resampling.BILINEAR, box=whole))
 
 
-def _rim(values: Grey | Ink) -> float:
+def _rim(values: NDArray[Any]) -> float:
     """Return the median of the outermost pixels: there is seldom ink there."""
     return float(np.median(np.r_[values[0], values[-1], values[:, 0], values[:, -1]]))

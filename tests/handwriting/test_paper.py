@@ -96,4 +96,4 @@ class TestColour:
             image = Image.fromarray(picture)
             expected = image.convert("L") if channel is None else image.getchannel(channel)
             assert np.array_equal(to_grey(picture), np.asarray(expected))
-        assert to_grey(originals[0]) is originals[0]
+        assert np.array_equal(to_grey(originals[0]), originals[0])

@@ -209,7 +209,7 @@ def _near_pairs(
     within = (overlaps >= 0.5 * smaller).all(axis=-1)
     above = overlaps[..., 1] > 0  # one above the other
     scrap = smaller.max(axis=-1) < 0.4 * usual
-    reach = usual * np.where(above, np.where(scrap, 0.2, 0.15), 0.08)
+    reach = usual * (0.08 + 0.07 * above + 0.05 * scrap)
     near = within | (-overlaps.min(axis=-1) <= reach)
     outlines = [_outline(piece) for piece in pieces]
     pairs = []

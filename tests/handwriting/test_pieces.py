@@ -97,9 +97,9 @@ class TestJoin:
         mask = np.zeros((100, 60), bool)
         mask[10:60, 20:24] = True
         inner, outer = np.zeros_like(mask), np.zeros_like(mask)
-        inner[64:68, 30:36] = outer[66:70, 42:48] = True
+        inner[62:66, 27:33] = outer[64:68, 36:42] = True
         assert make_digits(mask | outer) == [(20, 10, 24, 60)]
-        assert make_digits(mask | inner | outer) == [(20, 10, 48, 70)]
+        assert make_digits(mask | inner | outer) == [(20, 10, 42, 68)]
 
     def test_one_digit_is_one_digit(self, many: Grey) -> None:
         """MNIST has broken strokes and very wide digits; both were once taken for two."""

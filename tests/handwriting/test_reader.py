@@ -154,7 +154,7 @@ class TestNotFinite:
         page = np.full((200, 200), 255, np.uint8)
         page[40:160, 95:105] = 0  # thin
         Image.fromarray(page).save(tmp_path / "thin.png")
-        page[40:160, 40:160] = 0  # a square
+        page[40:100, 40:100] = 0  # a square
         Image.fromarray(page).save(tmp_path / "wide.png")
         files = [str(tmp_path / name) for name in ("thin.png", "wide.png", "thin.png")]
         monkeypatch.setattr(

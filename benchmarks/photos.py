@@ -4,12 +4,13 @@
 
 About 10 minutes on one core.
 
-A page of 3 x 6 digits is photographed under each condition (`photos.PHOTOS`), every draw with other
-digits, light and noise. A digit counts if it is found, with a box that shares with the true one at
-least half of what the two cover together, and its label is right. The network "plain" is a small
-CNN that has seen MNIST's digits as they are, so that what is measured is the preparation of the
-picture; "pages" is the network that the book's pages use, where it is built. Pictures of one digit
-are read as such; "shrunk as a whole" leaves out all preparation. The test set is not touched.
+A page of 3 x 6 digits is photographed under each condition (`simulated_pages.PHOTOS`, and the eight
+of `WORSE_PHOTOS`), every draw with other digits, light and noise. A digit counts if it is found,
+with a box that shares with the true one at least half of what the two cover together, and its label
+is right. The network "plain" is a small CNN that has seen MNIST's digits as they are, so that what
+is measured is the preparation of the picture; "pages" is the network that the book's pages use,
+where it is built. Pictures of one digit are read as such; "shrunk as a whole" leaves out all
+preparation. The test set is not touched.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from PIL import Image
 from mnist_lab.data import DigitSet, crop_to_ink, load_mnist, split
 from mnist_lab.handwriting import (
     PHOTOS,
+    WORSE_PHOTOS,
     Box,
     Conditions,
     FoundDigit,
@@ -51,7 +53,10 @@ SINGLES = 200  # pictures of one digit to a draw
 WITHOUT = {
     "nothing": Steps(),
     "paper": Steps(paper=False),
+    "hysteresis": Steps(hysteresis=False),
     "ruled_lines": Steps(ruled_lines=False),
+    "frames": Steps(frames=False),
+    "grey": Steps(grey=False),
     "stroke_width": Steps(stroke_width=False),
     "aspect": Steps(aspect=False),
     "smooth": Steps(smooth=False),
@@ -228,8 +233,12 @@ def main() -> None:
     }
     pages = measure_pages(validation, readers, arguments.draws)
     singles = measure_singles(validation, readers, arguments.draws)
-    record.parts |= {"pages_without": pages, "singles": singles}
-    for name, scores in pages["nothing"].items():
+    worse = {
+        name: score_pages(validation, conditions, Steps(), readers, arguments.draws)
+        for name, conditions in WORSE_PHOTOS.items()
+    }
+    record.parts |= {"pages_without": pages, "worse": worse, "singles": singles}
+    for name, scores in {**pages["nothing"], **worse}.items():
         print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))
     for name, scores in singles["all steps"].items():
         print(f"{name:24}", *(f"{key} {value['mean']:.3f}" for key, value in scores.items()))

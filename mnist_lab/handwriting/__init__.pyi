@@ -60,6 +60,7 @@ from .simulated_hands import change_drawing as change_drawing
 from .simulated_hands import draw_hand as draw_hand
 from .simulated_hands import draw_on_sheet as draw_on_sheet
 from .simulated_pages import PHOTOS as PHOTOS
+from .simulated_pages import WORSE_PHOTOS as WORSE_PHOTOS
 from .simulated_pages import Colour as Colour
 from .simulated_pages import Conditions as Conditions
 from .simulated_pages import Photo as Photo

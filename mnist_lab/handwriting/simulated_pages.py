@@ -87,6 +87,27 @@ PHOTOS: dict[str, Conditions] = {
 }
 
 
+# What a photo should better not be: each has cost digits once.
+WORSE_PHOTOS: dict[str, Conditions] = {
+    "deep hard shadow": Conditions(pen=0.07, hard_shadow=0.6, noise=3),
+    "shadow on squares": Conditions(
+        pen=0.07, lines="squared", hard_shadow=0.4, gradient=0.3, tilt=2, noise=3, jpeg=75
+    ),
+    "mostly table": Conditions(
+        pen=0.04, table=0.1, tilt=8, perspective=0.2, gradient=0.4, hard_shadow=0.3, noise=4
+    ),
+    "bright table": Conditions(pen=0.07, paper=0.7, table=0.95, tilt=3, noise=3),
+    "pale blue on squares": Conditions(
+        pen=0.06, ink=(0.15, 0.2, 0.6), lines="squared", noise=3, gradient=0.2, tilt=1
+    ),
+    "as bright as the paper": Conditions(
+        pen=0.07, ink=(0.9, 0.3, 0.3), paper=(0.25, 0.62, 0.4), noise=3, gradient=0.2, jpeg=80
+    ),
+    "much compressed": Conditions(pen=0.07, jpeg=15, noise=3),
+    "out of focus": Conditions(defocus=5, noise=3, jpeg=80),
+}
+
+
 @dataclass(frozen=True)
 class Photo:
     """A simulated photo and what is on it.

@@ -33,7 +33,7 @@ def take_ruled_lines_away(ink: Ink, mask: Mask) -> Mask:
     mask : bool (height, width)
         What counts as ink so far.
     """
-    if min(mask.shape) < 100:
+    if min(mask.shape) < 100 or not mask.any():
         return mask
     # A line may be fainter than a stroke here and there: what counts is that it goes on.
     faint = ink > max(noise_floor(ink), 0.15 * float(np.median(ink[mask])))
@@ -41,13 +41,13 @@ def take_ruled_lines_away(ink: Ink, mask: Mask) -> Mask:
     upright, uprights = _find_level_lines(faint.T, mask.T)
     upright = upright.T
     rest = mask & ~level & ~upright
-    tallest = _tallest(rest)
+    tallest, usual = _tallest(rest), float(np.median(ink[rest])) if rest.any() else np.inf
     for lines, count, length in ((level, levels, mask.shape[1]), (upright, uprights, len(mask))):
         # One line may be the bar of a 7 or the stem of a 4 in a picture that the digit fills.
-        if not count or length <= 2 * tallest:
+        if not lines.any() or length <= 2 * tallest:
             continue
         strength = float(np.median(ink[lines]))
-        if count > 1 or strength < 0.6 * float(np.median(ink[rest])):
+        if count > 1 or strength < 0.6 * usual:
             # What is much stronger than most of a line is a stroke on it.
             mask = mask & ~(lines & (ink < 1.5 * strength))
     return mask

@@ -62,18 +62,18 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
     ys, xs = np.nonzero(ndimage.binary_dilation(small, np.ones((3, 1))))
     lines = np.zeros_like(small)
     columns, beyond = np.arange(width), height + width // 20
+    ends = [np.flatnonzero(end) for end in (xs < width / 30, xs >= width - width / 30)]
     for slope in np.linspace(-0.07, 0.07, 29):  # 4 degrees to either side
         # Where the row of a line through each pixel meets the middle column.
         rows = ys - np.round((xs - width / 2) * slope).astype(np.int64) + beyond
-        hits, *ends = (
-            np.bincount(rows[part], minlength=height + 2 * beyond)
-            for part in (xs >= 0, xs < width / 30, xs >= width - width / 30)
+        hits, begun, ended = (
+            np.bincount(rows[part], minlength=height + 2 * beyond) for part in (slice(None), *ends)
         )
         for row in np.flatnonzero(hits > 0.5 * _COVER * width) - beyond:
             y = row + np.round((columns - width / 2) * slope).astype(np.int64)
             inside = (y >= 0) & (y < height)
-            starts, stops = (end[row + beyond] > 0 for end in ends)
-            through = (starts or not inside[0]) and (stops or not inside[-1])
+            through = begun[row + beyond] or not inside[0]
+            through = through and (ended[row + beyond] or not inside[-1])
             if through and hits[row + beyond] > _COVER * max(inside.sum(), width / 2):
                 lines[y[inside], columns[inside]] = True
     count = ndimage.label(lines, _AROUND)[1]
@@ -197,7 +197,7 @@ def _find_cells(own: Mask, at_edge: list[tuple[bool, bool]]) -> NDArray[np.int32
     own = np.pad(own, 1, constant_values=at_edge)
     # Made wider, a wall has no gaps, and is straight enough.
     reach = max(1, round(stroke_width(own)))
-    holes, _ = ndimage.label(~ndimage.binary_dilation(own, iterations=reach))
+    holes, _ = ndimage.label(~ndimage.maximum_filter(own, 2 * reach + 1))
     beyond = np.unique(np.r_[holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     cells: NDArray[np.int32] = np.where(np.isin(holes, beyond), 0, holes)[1:-1, 1:-1]
     return cells

@@ -206,7 +206,7 @@ def _near_pairs(
     )
     sizes = boxes[:, 2:] - boxes[:, :2]
     smaller = np.minimum(sizes[:, None], sizes[None])
-    within = (overlaps >= 0.5 * smaller).all(axis=-1)
+    within: Mask = np.all(overlaps >= 0.5 * smaller, axis=-1)
     above = overlaps[..., 1] > 0  # one above the other
     scrap = smaller.max(axis=-1) < 0.4 * usual
     reach = usual * (0.08 + 0.07 * above + 0.05 * scrap)

@@ -26,7 +26,6 @@ SMALLEST_DIGIT = 0.35  # of the usual height of digits in the picture; what is l
 _LARGEST_DUST = 0.15  # of that height
 _MOST_PIECES = 1_000  # of ink in a picture; more are no digits
 _MOST_TURNED = 20  # degrees that a page may be turned by
-_WIDE_DIGIT = 1.1  # width over height; a wider piece is cut where a single thin stroke holds it
 _WIDEST_DIGIT = 1.5  # width over height; a wider piece of ink is taken for digits that touch
 
 
@@ -259,15 +258,11 @@ def cut_apart(pieces: list[Piece], name: str = "the picture") -> list[Piece]:
 def _cut(piece: Piece) -> list[Piece]:
     """Return the two parts of a piece that is more than one digit; none if it is one."""
     ratio = piece.width / piece.height
-    if ratio <= _WIDE_DIGIT:
+    if ratio <= _WIDEST_DIGIT:
         return []
     columns = piece.mask.sum(axis=0)
-    strokes = np.diff(piece.mask.astype(np.int8), axis=0, prepend=0).clip(0).sum(axis=0)
-    edge = round((0.4 if ratio > _WIDEST_DIGIT else 0.3) * piece.height)
-    # What is hardly too wide is two digits only where a single thin stroke holds them together.
+    edge = round(0.4 * piece.height)  # digits are at least so wide
     thin = columns <= 0.35 * piece.height
-    if ratio <= _WIDEST_DIGIT:
-        thin = (columns <= 0.2 * piece.height) & (strokes == 1)
     thin[:edge] = thin[piece.width - edge :] = False
     if not thin.any():
         return []
@@ -281,7 +276,7 @@ def _cut(piece: Piece) -> list[Piece]:
         for mask, left in ((piece.mask[:, :cut], 0), (piece.mask[:, cut:], cut))
     ]
     # A wide 2 comes apart into a hook and a tail; two digits are both about as high as both.
-    return halves if min(half.height for half in halves) >= 0.5 * piece.height else []
+    return halves if min(half.height for half in halves) >= 0.7 * piece.height else []
 
 
 def _trim(piece: Piece) -> Piece:

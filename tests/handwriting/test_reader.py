@@ -17,7 +17,7 @@ from mnist_lab.cli import main
 from mnist_lab.data.digit_set import DataError, DigitSet
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.handwriting.ink import HandwritingError
-from mnist_lab.handwriting.reader import ABSTAINED, Reader, load_reader
+from mnist_lab.handwriting.reader import ABSTAINED, DOUBTFUL, Reader, load_reader
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.cards import ModelCard
@@ -194,6 +194,16 @@ class TestPicture:
             assert one.found.image.shape == (28, 28)
             alone = reader.read(one.found.image[None])
             assert one.name == alone.names[0]
+
+    def test_what_was_not_read_and_what_is_doubtful_is_said(self) -> None:
+        page = self.picture()
+        page[98:102, 120:150] = 0  # a minus sign
+        reading = Reader(BrightestColumn()).read_page(page)
+        assert len(reading.digits) == 2
+        assert reading.unread == [(120, 98, 150, 102)]
+        assert reading.confidence == min(digit.probability for digit in reading.digits)
+        for digit in reading.digits:
+            assert digit.is_doubtful == (digit.probability < DOUBTFUL)
 
     def test_an_empty_sheet_is_a_sentence(self) -> None:
         with pytest.raises(HandwritingError):

@@ -32,7 +32,8 @@ from mnist_lab.training.checkpoints import load_checkpoint
 from mnist_lab.training.scoring import Score, cast_for, eval_mode, evaluate
 from mnist_lab.training.tensor_folders import CheckpointError
 
-DOUBTFUL = 0.6  # of MNIST's validation digits that are read with less, about half are read wrong
+# The pages' network reads 61 of 5,000 validation digits with less; 11 of its 29 mistakes are there.
+DOUBTFUL = 0.6
 ABSTAINED = -1  # the label of an image of which the reader is not sure enough
 _AT_ONCE = 1_000  # images
 
@@ -86,7 +87,7 @@ class ReadDigit:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the answer is little better than a guess: less probable than `DOUBTFUL`."""
+        """Whether somebody had better look at it: it is less probable than `DOUBTFUL`."""
         return self.probability < DOUBTFUL
 
 

@@ -285,7 +285,7 @@ def _add_export(commands: Any) -> None:
         "export",
         help="write a checkpoint for programs without PyTorch",
         description="Write a checkpoint as ONNX, or as the one file that the pad in the book's "
-        "pages reads (web: linear, mlp and small_cnn of at most 250 kB).",
+        "pages reads (web: linear, mlp, quick_cnn and small_cnn of at most 250 kB).",
         epilog="With --json: file, format, model, bytes.",
     )
     parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")

@@ -236,6 +236,7 @@ class Rung:
 FAST = PRESETS["fast"]
 ONE_EPOCH = Recipe("small_cnn", TrainConfig(epochs=1, batch_size=128, learning_rate=0.02))
 SMOOTHED = replace(ONE_EPOCH, config=replace(ONE_EPOCH.config, label_smoothing=0.1))
+POOLING_FIRST = replace(SMOOTHED, model="quick_cnn")
 
 RUNGS = {
     "usual": Rung(
@@ -247,6 +248,7 @@ RUNGS = {
     ),
     "one_cycle": Rung(Ours(ONE_EPOCH), "channels last, AdamW, one-cycle, 1 epoch"),
     "smoothed": Rung(Ours(SMOOTHED), "label smoothing"),
+    "pooling_first": Rung(Ours(POOLING_FIRST), "a network that pools after its first layer"),
     "fast": Rung(Ours(FAST), "the hardest 30 % of the digits", published=True),
     "fast_bfloat16": Rung(Ours(FAST, half=True), "{half} products", published=True),
     "one_pass": Rung(OnePass(), "the public recipe train_mnist_fast", published=True),

@@ -481,12 +481,15 @@ def in_one_line(row: Mapping[str, Any]) -> str:
     """Say how accurate a recipe is, how sure that is, and how long it takes."""
     part = "accuracy" if "accuracy" in row else "validation_accuracy"
     judged = row[part]
-    digits = "test" if part == "accuracy" else "validation"
-    return (
-        f"{judged['mean']:.2%} ± {judged['std']:.2%} of the {digits} digits over {judged['n']} "
-        f"seeds (95 % interval of the mean {judged['low']:.3%} to {judged['high']:.3%}), "
-        f"{row['seconds']['median']:.2f} s: {'stands' if row['stands'] else 'does not stand'}"
-    )
+    words = f"{judged['mean']:.2%}"
+    if judged["n"] > 1:
+        words += f" ± {judged['std']:.2%}"
+    words += f" of the {'test' if part == 'accuracy' else 'validation'} digits"
+    if judged["n"] > 1:
+        interval = f"{judged['low']:.3%} to {judged['high']:.3%}"
+        words += f" over {judged['n']} seeds (95 % interval of the mean {interval})"
+    verdict = "stands" if row["stands"] else "does not stand"
+    return f"{words}, {row['seconds']['median']:.2f} s: {verdict}"
 
 
 def main() -> None:

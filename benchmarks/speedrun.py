@@ -489,7 +489,9 @@ def in_one_line(row: Mapping[str, Any]) -> str:
         interval = f"{judged['low']:.3%} to {judged['high']:.3%}"
         words += f" over {judged['n']} seeds (95 % interval of the mean {interval})"
     verdict = "stands" if row["stands"] else "does not stand"
-    return f"{words}, {row['seconds']['median']:.2f} s: {verdict}"
+    seconds = (row[clock]["median"] for clock in ("seconds", "process_seconds"))
+    times = "{:.2f} s, {:.2f} s of the processor".format(*seconds)
+    return f"{words}, {times}: {verdict}"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,6 +205,18 @@ class TestCommand:
         status, _, err = run(capsys, "speedrun", "fast", "--seeds", 29)
         assert status == 2
         assert "'29' is no whole number from 30 on" in err
+
+    def test_without_a_recipe_it_tells_the_rules_and_the_records(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        status, out, _ = run(capsys, "speedrun", "--json")
+        assert status == 0
+        assert "1. A recipe is a function" in out
+        assert re.search(r"^fast: 99\.\d\d% ± .*: stands$", out, re.MULTILINE)
+        told = json.loads(out.splitlines()[-1])
+        assert told["rules"] in str(speedrun.__doc__)
+        assert told["records"]["fast"]["stands"] is True
+        assert "values" not in told["records"]["fast"]["accuracy"]
 
     def test_never_writes_into_the_books_own_ledger(self) -> None:
         with pytest.raises(ValueError, match="book's own"):

@@ -3,7 +3,7 @@
     python -m mnist_lab speedrun RECIPE      checks a recipe by these rules
     python -m benchmarks.speedrun            makes the table's record anew
 
-About 15 minutes on one core.
+About 10 minutes on one core.
 
 The rules:
 

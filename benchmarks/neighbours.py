@@ -29,7 +29,6 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,7 +38,7 @@ from tqdm import tqdm
 from mnist_lab.data import DigitSet, load_mnist, split
 from mnist_lab.training import Batches, TrainConfig, evaluate, fit
 
-from .recording import Record, add, make_parser, measured, read_arguments
+from .recording import Record, add, make_parser, measured, read_arguments, working_seconds
 
 FIRST_SEED = 1_000
 ROUNDS = ((3, 10), (6, 2))  # after so many seeds so many stay
@@ -143,10 +142,10 @@ def costs_of(results: Mapping[str, Any]) -> dict[Neighbour, float]:
 
 def train(neighbour: Neighbour, train_part: DigitSet, held_out: Batches, seed: int) -> Any:
     """Return validation accuracy and the processor's seconds."""
-    started = time.process_time()
+    started = working_seconds()
     config = neighbour.configuration(seed)
     run = fit(neighbour.model, train_part, config=config, device="cpu", progress=False)
-    seconds = time.process_time() - started
+    seconds = working_seconds() - started
     return evaluate(run.model, held_out).accuracy, seconds
 
 

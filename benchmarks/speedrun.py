@@ -74,6 +74,7 @@ from .recording import (
     measured,
     read_arguments,
     wait,
+    working_seconds,
 )
 
 RULES = str(__doc__).partition("The rules:\n\n")[2].rstrip()
@@ -231,7 +232,7 @@ def run_lap(contestant: Contestant, digits: DigitSet, seed: int, device: str) ->
         If the recipe breaks a rule, or breaks down.
     """
     wait(device)
-    started, worked = time.perf_counter(), time.process_time()
+    started, worked = time.perf_counter(), working_seconds()
     try:
         with watched():
             model = contestant.train(digits, seed, device)
@@ -240,7 +241,7 @@ def run_lap(contestant: Contestant, digits: DigitSet, seed: int, device: str) ->
         raise
     except Exception as error:
         raise BreachError(f"{contestant.name} fails with seed {seed}: {_reason(error)}") from error
-    seconds, process_seconds = time.perf_counter() - started, time.process_time() - worked
+    seconds, process_seconds = time.perf_counter() - started, working_seconds() - worked
     if not isinstance(model, nn.Module):
         raise BreachError(f"{contestant.name} returns a {type(model).__name__}, not an nn.Module.")
     return Lap(model, seconds, process_seconds)

@@ -14,7 +14,6 @@ that is shared. The seeds begin at 2,000, where nothing was chosen.
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +27,7 @@ from mnist_lab.models import QuickCNN, register
 from mnist_lab.training import PRESETS, Augmentation, Batches, evaluate, fit
 
 from .neighbours import difference, scores_of
-from .recording import Record, add, make_parser, measured, read_arguments
+from .recording import Record, add, make_parser, measured, read_arguments, working_seconds
 
 FAST = PRESETS["fast"]
 FIRST_SEED = 2_000
@@ -126,11 +125,11 @@ def run_once(name: str, train: DigitSet, held_out: Batches, seed: int) -> tuple[
     trial = TRIALS[name]
     config = replace(FAST.config, seed=seed, **trial.changes)
     digits = digits_for(name, train, seed)
-    started = time.process_time()
+    started = working_seconds()
     run = fit(
         trial.model, digits, config=config, arguments=trial.arguments, device="cpu", progress=False
     )
-    seconds = time.process_time() - started
+    seconds = working_seconds() - started
     return evaluate(run.model, held_out).accuracy, seconds
 
 

@@ -3,10 +3,12 @@
     python -m benchmarks.architectures [--only lstm vit ...] [--seeds 3]
     python -m benchmarks.architectures --only recurrent --seeds 5
     python -m benchmarks.architectures --only long --seeds 1
+    python -m benchmarks.architectures --only mistakes
 
 About 20 minutes on one core.
 
-What the record holds already is not repeated. `long` is measured only when it is asked for.
+What the record holds already is not repeated. `long` and `mistakes` are measured only when they are
+asked for.
 
 Everything is measured on validation data; the test set is not looked at. Each architecture gets the
 same digits, batches, schedule and number of epochs, no augmentation, and its own learning rate: the
@@ -16,10 +18,16 @@ epoch: unlike those of a clock they hardly change when something else runs besid
 
 `recurrent` asks what of the LSTM's lead is due to its gates: readers of rows are trained on 10,000
 digits, each at its own rate, the best of the same six. `long` trains the vision transformer and the
-small CNN for ten times as many epochs, with augmentation.
+small CNN for ten times as many epochs, with augmentation. `mistakes` trains five of the six on the
+10,000 digits of the search, at their rates, and keeps in a record of its own which digits they
+misread from each seed: with fewer digits to learn from there are more mistakes to compare.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -58,6 +66,7 @@ SAMPLED = ("mlp", "small_cnn", "lstm", "vit")
 # recurrent weights as the LSTM has, or more; and the LSTM beside them.
 RECURRENT = ("plain", "orthogonal", "wide", "wide orthogonal", "lstm")
 RECURRENT_RATES = (0.0003, *RATES)  # plain ones like it lower than anybody else
+MISTAKEN = ("mlp", "lstm", "vit", "small_cnn", "resnet")
 LONG, LONG_EPOCHS = ("small_cnn", "vit"), 10 * EPOCHS
 AUGMENTATION = Augmentation(rotate=10, shift=1, scale=0.1, shear=5)
 
@@ -128,24 +137,44 @@ def read_rows(kind: str, rate: float, few: DigitSet, validation: DigitSet, seed:
     return evaluate(run.model, Batches(validation)).accuracy
 
 
+def search_and_repeat(
+    record: Record,
+    entry: dict[str, Any],
+    name: str,
+    rates: Sequence[float],
+    seeds: int,
+    read: Callable[[float, int], float],
+) -> None:
+    """Choose a rate from seed 0, and keep the accuracy at it from every seed, that one too.
+
+    `read` takes a rate and a seed, and returns an accuracy on validation digits.
+    """
+    tried = entry.setdefault("search", {})
+    for rate in rates:
+        if str(rate) not in tried:
+            tried[str(rate)] = read(rate, 0)
+            record.save(name, rate, tried[str(rate)])
+    entry["learning_rate"] = choose_rate(tried)
+    if not measured(entry, "accuracy"):
+        add(entry, "accuracy", tried[str(entry["learning_rate"])])
+    for seed in range(measured(entry, "accuracy"), seeds):
+        add(entry, "accuracy", read(entry["learning_rate"], seed))
+    record.save(name, entry["accuracy"])
+
+
 def measure_recurrent(
     record: Record, train_part: DigitSet, validation: DigitSet, seeds: int
 ) -> None:
     """Search the rate of every reader of rows, and train it from several seeds."""
     few = train_part.subset(np.arange(SEARCHED))
+
+    def read(kind: str, rate: float, seed: int) -> float:
+        return read_rows(kind, rate, few, validation, seed)
+
     for kind in RECURRENT:
         entry = record.entry("recurrent", kind)
         entry["parameters"] = count_parameters(build_reader(kind, 0))
-        tried = entry.setdefault("search", {})
-        for rate in RECURRENT_RATES:
-            if str(rate) not in tried:
-                tried[str(rate)] = read_rows(kind, rate, few, validation, 0)
-        entry["learning_rate"] = choose_rate(tried)
-        record.save(kind, tried)
-        for seed in range(measured(entry, "accuracy"), seeds):
-            right = read_rows(kind, entry["learning_rate"], few, validation, seed)
-            add(entry, "accuracy", right)
-        record.save(kind, entry["accuracy"])
+        search_and_repeat(record, entry, kind, RECURRENT_RATES, seeds, partial(read, kind))
 
 
 def measure_long(record: Record, train_part: DigitSet, validation: DigitSet, seeds: int) -> None:
@@ -168,9 +197,25 @@ def measure_long(record: Record, train_part: DigitSet, validation: DigitSet, see
             record.save("long", name, seed, entry["accuracy"])
 
 
+def measure_mistakes(
+    record: Record, rates: dict[str, float], train_part: DigitSet, validation: DigitSet, seeds: int
+) -> None:
+    """Keep how many digits are misread from every seed, which, and as what."""
+    few = train_part.subset(np.arange(SEARCHED))
+    for seed in range(seeds):
+        for name, rate in rates.items():
+            entry = record.entry(name)
+            if measured(entry, "mistakes") <= seed:
+                run, _ = train(name, rate, few, validation, SEARCH_EPOCHS, seed)
+                wrong = misread(run, validation)
+                entry.setdefault("misread", {})[str(seed)] = wrong
+                add(entry, "mistakes", len(wrong))
+                record.save(name, seed, len(wrong))
+
+
 def main() -> None:
     """Measure what the record lacks."""
-    choices = (*ARCHITECTURES, "recurrent", "long")
+    choices = (*ARCHITECTURES, "recurrent", "long", "mistakes")
     parser = make_parser(__doc__, seeds=3, only=choices, threads=1, anew=True)
     parser.set_defaults(only=[*ARCHITECTURES, "recurrent"])
     arguments = read_arguments(parser)
@@ -189,6 +234,10 @@ def main() -> None:
         measure_recurrent(record, train_part, validation, arguments.seeds)
     if "long" in arguments.only:
         measure_long(record, train_part, validation, arguments.seeds)
+    if "mistakes" in arguments.only:
+        rates = {name: record.entry(name)["learning_rate"] for name in MISTAKEN}
+        mistakes = Record("architectures", arguments, variant="mistakes", options="--only mistakes")
+        measure_mistakes(mistakes, rates, train_part, validation, arguments.seeds)
     architectures = [name for name in arguments.only if name in ARCHITECTURES]
     for name in architectures:
         entry = record.entry(name)

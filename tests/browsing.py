@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from tools.chromium import find_chromium, started
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DOORS = ("served", "from disk")
 DESK: Any = {"width": 1400, "height": 900}
 PHONE: Any = {"width": 390, "height": 844}
@@ -39,25 +39,14 @@ def cannot_test(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def find_browser() -> str:
-    """Return the path of the system's Chromium."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        cannot_test("There is no Chromium on this machine, so the pages go untested.")
-    return program
-
-
 @contextmanager
 def launched() -> Iterator[Browser]:
     """Start the system's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    program = find_browser()
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+    program = find_chromium()
+    if program is None:
+        cannot_test("There is no Chromium on this machine, so the pages go untested.")
+    with started(program) as browser:
         yield browser
-        browser.close()
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

@@ -199,13 +199,16 @@ def make_decks() -> list[genanki.Deck]:
     return [quiz, words]
 
 
+def write_cards(target: Path) -> None:
+    """Write both decks into one file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    genanki.Package(make_decks()).write_to_file(str(target))
+
+
 def main() -> None:
     """Write the deck, and say where."""
-    decks = make_decks()
-    DECK.parent.mkdir(parents=True, exist_ok=True)
-    genanki.Package(decks).write_to_file(str(DECK))
-    count = sum(len(deck.notes) for deck in decks)
-    sys.stdout.write(f"{count} notes in {DECK.relative_to(ROOT)}\n")
+    write_cards(DECK)
+    sys.stdout.write(f"{DECK.relative_to(ROOT)}  {DECK.stat().st_size / 1e6:.1f} MB\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The editions that a reader takes along: a PDF, an EPUB, the site and the notebooks as archives.
+"""The editions that a reader takes along: PDF, EPUB, archives of site and notebooks, cards.
 
     python -m tools.editions                all of them (make editions)
-    python -m tools.editions pdf epub       some of them: pdf, epub, site, notebooks
+    python -m tools.editions pdf epub       some of them: pdf, epub, site, notebooks, cards
 
 They are written into the site, into _build/html/editions, and each page's download menu then offers
 what lies there. The next `make book` takes them out of the menu again, so that a page never offers
@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any
 from bs4 import BeautifulSoup
 
 from mnist_lab import __version__
+from tools.anki import write_cards
+from tools.chromium import find_chromium, started
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page as Tab
@@ -44,6 +46,7 @@ SITE = ROOT / "_build" / "html"
 WORK = ROOT / "_build" / "editions"
 PAGES = WORK / "_build" / "epub"  # where jupyter-book puts what the builder `epub` makes
 OFFERED = SITE / "editions"
+COVER = ROOT / "book" / "editions" / "cover.svg"
 TITLE = "mnist-lab: read handwritten digits"
 AUTHOR = "The mnist-lab authors"
 
@@ -53,6 +56,7 @@ EDITIONS = {
     "epub": ("mnist-lab.epub", "Book (EPUB)", "The whole book for e-readers", "fa-book"),
     "site": ("mnist-lab-site.zip", "Site (zip)", "This site, read offline", "fa-file-zipper"),
     "notebooks": ("mnist-lab-notebooks.zip", "Notebooks (zip)", "All chapters", "fa-file-zipper"),
+    "cards": ("mnist-lab.apkg", "Cards (Anki)", "Quizzes and glossary, by heart", "fa-clone"),
 }
 
 
@@ -153,7 +157,7 @@ def read_pages(folder: Path = PAGES) -> list[BookPage]:
 
 def build_pages() -> None:
     """Have Sphinx write the EPUB's pages, and MathJax their formulas."""
-    find_chromium()  # better now than after the minutes that Sphinx takes
+    require_chromium()  # better now than after the minutes that Sphinx takes
     print("The book's pages are being written ...", flush=True)
     program = Path(sys.executable).with_name("jupyter-book")
     options = "-W -n --keep-going --all -q --builder custom --custom-builder epub"
@@ -167,12 +171,10 @@ def build_pages() -> None:
 
 # --- Chromium ------------------------------------------------------------------------------------
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-
-def find_chromium() -> str:
+def require_chromium() -> str:
     """Return the path of this machine's Chromium, or end with a sentence where there is none."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    program = find_chromium()
     if program is None:
         sys.exit(
             "PDF and EPUB need a Chromium for their formulas, and there is none on this machine: "
@@ -184,16 +186,18 @@ def find_chromium() -> str:
 @contextmanager
 def chromium() -> Iterator[Tab]:
     """Open a page in the Chromium of this machine."""
-    from playwright.sync_api import sync_playwright
-
-    program = find_chromium()
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=program, args=arguments)
+    with started(require_chromium()) as browser:
         tab = browser.new_page()
         tab.set_default_timeout(0)  # a book takes as long as it takes
         yield tab
-        browser.close()
+
+
+def draw_cover(target: Path) -> None:
+    """Draw the cover as PNG, which shows on every e-reader."""
+    with chromium() as tab:
+        tab.set_viewport_size({"width": 1600, "height": 2400})
+        tab.goto(COVER.as_uri())
+        tab.screenshot(path=target)
 
 
 def mathjax(component: str) -> str:
@@ -329,6 +333,7 @@ def write_epub(target: Path) -> None:
     """Pack the pages, with their contents and what they show."""
     from tools.address import current_address
 
+    draw_cover(PAGES / "cover.png")
     pages = read_pages()
     names = [page.path for page in pages]
     shown = {normpath(f"{PurePosixPath(p.path).parent}/{image['src']}")
@@ -337,7 +342,8 @@ def write_epub(target: Path) -> None:
     sheets = ["_static/editions.css", "_static/pygments.css"]
     manifest = [
         '    <item id="contents" href="nav.xhtml" properties="nav" '
-        'media-type="application/xhtml+xml"/>'
+        'media-type="application/xhtml+xml"/>',
+        '    <item id="cover" href="cover.png" properties="cover-image" media-type="image/png"/>',
     ]
     for number, name in enumerate([*names, *sheets, *sorted(shown)]):
         held = [kind for kind, tag in HOLDS.items() if tag in texts.get(name, "")]
@@ -365,7 +371,7 @@ def write_epub(target: Path) -> None:
         "content.opf": package,
         "nav.xhtml": NAVIGATION.format(contents=contents),
         **texts,
-        **{name: PAGES / name for name in [*sheets, *sorted(shown)]},
+        **{name: PAGES / name for name in ["cover.png", *sheets, *sorted(shown)]},
     })  # fmt: skip
 
 
@@ -594,6 +600,7 @@ WRITERS: dict[str, Any] = {
     "epub": write_epub,
     "site": write_site,
     "notebooks": write_notebooks,
+    "cards": write_cards,
 }
 
 

@@ -25,6 +25,7 @@ from functools import cached_property
 from pathlib import Path
 
 from docutils import nodes
+from measured import measured_number
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -37,7 +38,14 @@ LINKED = "glossary-term"  # the class of such a link
 
 # A paragraph inside one of these is no running prose; nor is text inside one of those.
 NOT_PROSE = (nodes.title, nodes.caption, nodes.table, nodes.term, nodes.block_quote)
-NOT_WORDS = (nodes.reference, addnodes.pending_xref, nodes.literal, nodes.math, nodes.raw)
+NOT_WORDS = (
+    nodes.reference,
+    addnodes.pending_xref,
+    measured_number,  # a link too, once its page is written
+    nodes.literal,
+    nodes.math,
+    nodes.raw,
+)
 
 
 def forms_of(name: str) -> list[str]:

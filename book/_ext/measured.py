@@ -217,18 +217,26 @@ def records_used(cells: list[str]) -> list[list[str]]:
         for node in ast.walk(tree):
             if record := _loaded(node):
                 used[record] = None
+        # What this cell makes of its names, "" where it is nothing of a record; what a
+        # comprehension makes of them is forgotten after the cell.
+        given: dict[str, str] = {}
+        kept: set[str] = set()
         for node in ast.walk(tree):
-            if isinstance(node, ast.Assign | ast.For):
+            if isinstance(node, ast.Assign | ast.For | ast.comprehension):
                 value = node.value if isinstance(node, ast.Assign) else node.iter
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                record = _record_of(value, names)
+                record = _record_of(value, names | given)
                 for target in targets:
-                    if isinstance(target, ast.Name):
-                        names.pop(target.id, None)
-                        if record:
-                            names[target.id] = record
-            elif isinstance(node, ast.Name) and node.id in names:
-                used[names[node.id]] = None
+                    for name in ast.walk(target):
+                        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store):
+                            given[name.id] = record
+                            if not isinstance(node, ast.comprehension):
+                                kept.add(name.id)
+        known = names | given
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and known.get(node.id):
+                used[known[node.id]] = None
+        names |= {name: given[name] for name in kept}
         found.append(list(used))
     return found
 
@@ -247,9 +255,14 @@ def _loaded(node: ast.AST) -> str:
 
 
 def _record_of(value: ast.expr, names: dict[str, str]) -> str:
-    """Return the record that an expression is a part of, such as `record["results"]`."""
-    while isinstance(value, ast.Subscript):
-        value = value.value
+    """Return the record that an expression is a part of: `record["results"].items()` is one."""
+    while True:
+        if isinstance(value, ast.Subscript | ast.Attribute):
+            value = value.value
+        elif isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            value = value.func
+        else:
+            break
     if isinstance(value, ast.Name):
         return names.get(value.id, "")
     return _loaded(value)

@@ -34,8 +34,9 @@ def layerwise_groups(model: nn.Module, config: TrainConfig, decay: float) -> lis
         raise ValueError(f"decay must be above 0 and at most 1, found {decay}.")
     groups = []
     for distance, stage in enumerate(reversed(list_stages(model))):
-        parameters = [p for name in stage for p in parameters_of(model, name)]
-        groups += group_parameters(parameters, config, decay**distance)
+        inside = {id(p) for name in stage for p in parameters_of(model, name)}
+        named = [(name, p) for name, p in model.named_parameters() if id(p) in inside]
+        groups += group_parameters(named, config, decay**distance)
     return groups
 
 

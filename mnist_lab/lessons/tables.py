@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-_NUMBER = re.compile(r"[-+]?[\d.,]+\s?(%|points?|s|ms|MB|kB)?(\s?±.*)?$|-?$")
+_NUMBER = re.compile(r"([<>]\s?)?[-+]?[\d.,]+(e[-+]\d+)?\s?(%|points?|s|ms|MB|kB)?(\s?±.*)?$|-?$")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
 from mnist_lab.training.augmentation import Augmentation
 
 Precision = Literal["float32", "bfloat16", "float16"]
-Schedule = Literal["constant", "exponential", "cosine", "cyclic", "one_cycle"]
+Schedule = Literal["constant", "exponential", "cosine", "cyclic", "one_cycle", "wsd"]
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,15 @@ class TrainConfig:
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # needs the least tuning
     learning_rate: float = 0.01  # the peak; one-cycle bears more than a constant rate does
     schedule: Schedule = "one_cycle"
-    warm_up: float = 0.25  # share of the steps in which one-cycle rises
+    warm_up: float = 0.25  # share of the steps in which one-cycle and wsd rise
+    cool_down: float = 0.2  # share of the steps in which wsd falls, at the end
     cycles: int = 3  # how often the cyclic schedule rises and falls
     momentum: float = 0.9  # SGD's momentum, Adam's first beta
     # Adam's second beta. A run here has some hundred steps, in which the rate rises and falls: an
     # average over the last 100 squares follows that, one over 1,000 (0.999, torch's) lags behind.
     adam_beta2: float = 0.99
     adam_epsilon: float = 1e-8  # torch's default; Keras has 1e-7
-    weight_decay: float = 0.0  # on matrices and kernels only, not on biases and norms
+    weight_decay: float = 0.0  # on matrices and kernels, not on biases, norms and positions
     l1_penalty: float = 0.0  # times the sum of the same weights' absolute values, in the loss
     label_smoothing: float = 0.0
     clip_norm: float | None = None  # largest norm of the whole gradient; None: no clipping
@@ -53,6 +54,8 @@ class TrainConfig:
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < math.inf,
             "warm_up": 0 <= self.warm_up < 1,
+            "cool_down": 0 <= self.cool_down <= 1
+            and (self.schedule != "wsd" or self.warm_up + self.cool_down <= 1),
             "momentum": 0 <= self.momentum < 1,
             "adam_beta2": 0 <= self.adam_beta2 < 1,
             "adam_epsilon": 0 < self.adam_epsilon < math.inf,

@@ -123,22 +123,37 @@ class TrainState:
 # --- Before the first step -----------------------------------------------------------------------
 
 
-def group_parameters(
-    parameters: Iterable[nn.Parameter], config: TrainConfig, rate_scale: float = 1.0
-) -> list[dict[str, Any]]:
-    """Return parameters as optimizer groups; biases and norms are not decayed.
+def _is_weight(name: str, parameter: nn.Parameter) -> bool:
+    """Return whether a parameter multiplies what comes in: it may be pulled towards 0.
 
-    `rate_scale` multiplies the schedule's learning rate for these parameters.
+    Biases, norms and positions may not. They have one axis, except the positions, a table with a
+    row for each place, which are known by their name.
     """
-    parameters = list(parameters)
-    decayed = {True: config.weight_decay, False: 0.0}  # matrices and kernels: more than 1 axis
+    return parameter.ndim > 1 and name.split(".")[-1] != "positions"
+
+
+def group_parameters(
+    named: Iterable[tuple[str, nn.Parameter]], config: TrainConfig, rate_scale: float = 1.0
+) -> list[dict[str, Any]]:
+    """Return parameters as optimizer groups; biases, norms and positions are not decayed.
+
+    Parameters
+    ----------
+    named : iterable of (str, nn.Parameter)
+        As `model.named_parameters()` gives them.
+    config : TrainConfig
+        Its weight decay is that of the weights.
+    rate_scale : float
+        Multiplies the schedule's learning rate for these parameters.
+    """
+    named = list(named)
     groups = [
         {
-            "params": [p for p in parameters if (p.ndim > 1) == is_matrix],
+            "params": [p for name, p in named if _is_weight(name, p) == decays],
             "weight_decay": weight_decay,
             "rate_scale": rate_scale,
         }
-        for is_matrix, weight_decay in decayed.items()
+        for decays, weight_decay in ((True, config.weight_decay), (False, 0.0))
     ]
     return [group for group in groups if group["params"]]
 
@@ -163,7 +178,7 @@ def make_optimizer(
         with another configuration.
     """
     if groups is None:
-        groups = group_parameters(model.parameters(), config)
+        groups = group_parameters(model.named_parameters(), config)
     held = {id(p) for group in groups for p in group["params"]}
     learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not learning:
@@ -300,8 +315,9 @@ def train_step(
         loss, right = state.objective.loss(state.replica or model, batch, draws, config)
     minimised = loss if weight == 1 else loss * weight
     if config.l1_penalty:
-        matrices = [p for p in model.parameters() if p.ndim > 1 and p.requires_grad]
-        minimised = minimised + config.l1_penalty * sum(p.abs().sum() for p in matrices)
+        named = model.named_parameters()
+        weights = [p for name, p in named if _is_weight(name, p) and p.requires_grad]
+        minimised = minimised + config.l1_penalty * sum(p.abs().sum() for p in weights)
     if state.penalty is not None:
         minimised = minimised + state.penalty()
     state.optimizer.zero_grad(set_to_none=True)

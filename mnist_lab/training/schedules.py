@@ -12,7 +12,9 @@ def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
 
     Exponential falls by the same factor at every step, to a hundredth; cosine along half a wave to
     nearly 0; cyclic goes up and down `cycles` times between a tenth of the rate and the whole;
-    one-cycle rises on a line for `warm_up` of the steps and then falls as cosine does.
+    one-cycle rises on a line for `warm_up` of the steps and then falls as cosine does; wsd, which
+    is warm-up, stable, decay (Hu and others, 2024, https://arxiv.org/abs/2404.06395), rises
+    likewise, stays, and falls in the last `cool_down` of the steps, here on a line to nearly 0.
     """
     rate = config.learning_rate
     # Half a step further: the first rate is not 0, the last is not 0 either.
@@ -31,6 +33,12 @@ def learning_rate_at(step: int, total_steps: int, config: TrainConfig) -> float:
             if progress < config.warm_up:
                 return rate * progress / config.warm_up
             return _half_cosine(rate, (progress - config.warm_up) / (1 - config.warm_up))
+        case "wsd":
+            if progress < config.warm_up:
+                return rate * progress / config.warm_up
+            if progress <= 1 - config.cool_down:
+                return rate
+            return rate * (1 - progress) / config.cool_down
 
 
 def _half_cosine(rate: float, progress: float) -> float:

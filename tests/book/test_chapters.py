@@ -225,6 +225,51 @@ def test_every_exercise_has_a_hint_and_a_folded_solution_that_checks_itself(path
         assert re.search(r"assert |show_effect\(", solution.source)
 
 
+KINDS = {
+    "predict": "Predict, then measure",
+    "prove": "Prove",
+    "fault": "Find the fault",
+    "open": "Open",
+}
+
+
+def exercises_of(path: Path) -> list[tuple[int, str, str, str]]:
+    """Return number, title, text, and the code of the solution of each exercise."""
+    notebook = nbformat.read(path, as_version=4)
+    found: list[tuple[int, str, str, str]] = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            begins = re.compile(r"^\*\*(\d+)\. (.+?)\*\*", re.MULTILINE)
+            for number, title in begins.findall(cell.source):
+                found.append((int(number), title, cell.source, ""))
+        elif "solution" in tags(cell) and found:
+            number, title, text, code = found[-1]
+            found[-1] = number, title, text, f"{code}\n{cell.source}"
+    return found
+
+
+@each_chapter
+def test_exercises_are_counted(path: Path) -> None:
+    numbers = [number for number, *_ in exercises_of(path)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@each_chapter
+def test_asks_to_predict_to_prove_to_find_a_fault_and_has_an_open_task(path: Path) -> None:
+    kinds = {
+        kind: [exercise for exercise in exercises_of(path) if exercise[1].startswith(words)]
+        for kind, words in KINDS.items()
+    }
+    assert [kind for kind, some in kinds.items() if not some] == []
+    for _, title, text, _ in kinds["prove"]:  # a proof is written out, and folded
+        assert "<details>\n<summary>The proof</summary>" in text, title
+    for _, title, text, code in kinds["open"]:  # a target, and a score that somebody reached
+        task = text.partition(title)[2]
+        assert re.search(r"[Tt]arget|Reach", task), title
+        assert re.search(r"\d", task), title
+        assert re.search(r"show_effect\(|load_record\(|percent\(", code), title
+
+
 def shows_frames(cell: NotebookNode) -> bool:
     """Whether a cell shows frames and nothing else: pictures, which nbval would compare as text."""
     texts = ["".join(output.get("data", {}).get("text/html", "")) for output in cell.outputs]

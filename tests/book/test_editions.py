@@ -20,6 +20,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.frontend import get_default_settings
 from docutils.utils import new_document
+from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.browsing import cannot_test
@@ -345,6 +346,14 @@ class TestTheEditions:
         found = [str(message) for message in judged.messages]
         assert judged.valid, found[:5]
         assert not found
+
+    def test_the_epub_has_a_cover(self) -> None:
+        with zipfile.ZipFile(edition("epub")) as archive:
+            assert (
+                'href="cover.png" properties="cover-image"' in archive.read("content.opf").decode()
+            )
+            with Image.open(archive.open("cover.png")) as cover:
+                assert cover.size == (1600, 2400)
 
     def test_the_epub_runs_nothing_and_every_picture_and_formula_has_words(self) -> None:
         with zipfile.ZipFile(edition("epub")) as archive:

@@ -104,6 +104,12 @@ class TestCells:
             (["a = load_record('step')", "for a in range(3):\n    print(a)"], [["step"], []]),
             (["a = load_record('step')", "%timeit a", "b"], [["step"], [], []]),
             (["print('load_record(\"step\")')"], [[]]),
+            (["a = load_record('step')", "[a for a in range(3)]", "a"], [["step"], [], ["step"]]),
+            (["a = load_record('step')", "[b for c, b in a.items()]"], [["step"]] * 2),
+            (
+                ["b = load_record('speed')", "a = load_record('step')\n[b for b, c in a.items()]"],
+                [["speed"], ["step"]],
+            ),
         ],
     )
     def test_a_record_is_used_where_a_name_of_it_is_read(

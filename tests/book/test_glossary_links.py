@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import code_links  # noqa: E402
 import hover_cards  # noqa: E402
-from glossary_links import GLOSSARY, WORDS, Words, running_prose  # noqa: E402
+from glossary_links import GLOSSARY, NOT_WORDS, WORDS, Words, running_prose  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 from sphinx.testing.util import SphinxTestApp  # noqa: E402
 
@@ -236,6 +236,14 @@ def test_some_text_is_no_prose(kind: type[nodes.Element]) -> None:
     document = nodes.section("", prose)
     assert [text.astext() for text in running_prose(document)] == ["loss"]  # type: ignore[arg-type]
     document.replace(prose, kind("", prose))
+    assert [*running_prose(document)] == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", NOT_WORDS)
+def test_a_link_or_a_name_in_prose_is_left_alone(kind: type[nodes.Element]) -> None:
+    name = kind()
+    name += nodes.Text("loss")
+    document = nodes.section("", nodes.paragraph("", "", name))
     assert [*running_prose(document)] == []  # type: ignore[arg-type]
 
 

@@ -33,6 +33,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "learning_rate": (0.02, {}),
     "schedule": ("cosine", {}),
     "warm_up": (0.5, {}),
+    "cool_down": (0.5, {"schedule": "wsd"}),
     "cycles": (2, {"schedule": "cyclic"}),
     "momentum": (0.5, {}),
     "adam_beta2": (0.9, {}),

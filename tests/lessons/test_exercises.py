@@ -492,6 +492,18 @@ class TestGeneralSentences:
                 "Every entry of your result is 3 times the right one (for gradient (4, 3), inputs "
                 "(4, 3)).",
             ),
+            (  # a factor that four digits would call 1
+                "relu_backward",
+                lambda gradient, inputs: (1 - 2e-7) * gradient * (inputs > 0),
+                "Every entry of your result is 0.9999998 times the right one (for gradient (4, 3), "
+                "inputs (4, 3)).",
+            ),
+            (
+                "cross_entropy",
+                lambda logits, labels: 1e-5 + EXERCISES["cross_entropy"].solution(logits, labels),
+                "Your result is 1.53306, which is too large (for logits (4, 3), labels (4,)). It "
+                "is close: something small is added, left out or rounded.",
+            ),
             (
                 "relu_backward",
                 lambda gradient, inputs: 0 * gradient,
@@ -520,7 +532,7 @@ class TestGeneralSentences:
             (
                 "parameter_count",
                 lambda features, classes: 12,
-                "Your result is 12, but 7850 is right (for features=784, classes=10).",
+                "Your result is 12, which is too small (for features=784, classes=10).",
             ),
             (
                 "should_stop",

@@ -33,6 +33,11 @@ def test_a_column_of_words_stands_at_the_left() -> None:
     assert [cell.get("style") for cell in table.iterfind(".//td")] == ["text-align: left"] * 2
 
 
+def test_tiny_and_bounded_numbers_are_numbers_too() -> None:
+    for cell in ("2e-05", "< 1e-15", "-3.1e+10", "12 %", "0.4 ± 0.1"):
+        assert 'style="text-align: left"' not in Table("Errors", ["", "error"], [["", cell]]).html
+
+
 def test_an_empty_corner_heads_nothing() -> None:
     table = ElementTree.fromstring(Table("C", ["", "b"], [["one", "1"]]).html)
     assert [cell.text for cell in table.iterfind(".//thead//th")] == ["b"]

@@ -22,6 +22,7 @@ KEY = "mnist-lab reading"
 MEMORY = f"() => localStorage.getItem('{KEY}')"
 CHAPTERS = sorted(path.stem for path in (SITE / "notebooks").glob("ch*.html")) or ["none"]
 CHAPTER = "notebooks/ch07_go_deeper.html"
+QUESTIONS = len(load_questions("ch07"))
 PAGE = "book/your_reading.html"
 HOME = "book/index.html"
 DATE = "2026-11-30T12:00:00.000Z"
@@ -193,12 +194,12 @@ def test_an_answer_is_remembered_and_can_be_changed(
         wrong.click()
         reader.open(CHAPTER)
         assert "incorrectButton" in (wrong.get_attribute("class") or "")
-        assert page.get_by_text("1 of 7 answered, 0 right.").is_visible()
+        assert page.get_by_text(f"1 of {QUESTIONS} answered, 0 right.").is_visible()
         right.click()
         reader.open(CHAPTER)
         assert wrong.get_attribute("class") == "MCButton"
         assert "correctButton" in (right.get_attribute("class") or "")
-        assert page.get_by_text("1 of 7 answered, 1 right.").is_visible()
+        assert page.get_by_text(f"1 of {QUESTIONS} answered, 1 right.").is_visible()
         kept = reader.memory()["chapters"]["ch07"]["quiz"]["eval_statistics"]
         assert kept | {"date": ""} == {
             "chosen": ["Running averages from training"],
@@ -476,7 +477,7 @@ def test_all_works_where_nothing_can_be_kept(
         reader.page.add_init_script(script)
         page = reader.open(CHAPTER)
         page.locator(".MCButton", has_text="Running averages from training").click()
-        assert page.get_by_text("1 of 7 answered, 1 right.").is_visible()
+        assert page.get_by_text(f"1 of {QUESTIONS} answered, 1 right.").is_visible()
         page.get_by_label("Solved one?").fill(EXERCISES["clip_together"].code)
         page.keyboard.press("Enter")
         assert page.locator(".reading-codes li").all_text_contents() == ["clip_together"]
@@ -499,7 +500,7 @@ def test_what_cannot_be_read_is_left_alone_until_all_is_forgotten(
         remember(reader, kept)
         page = reader.open(CHAPTER)
         page.locator(".MCButton", has_text="Running averages from training").click()
-        assert page.get_by_text("1 of 7 answered, 1 right.").is_visible()
+        assert page.get_by_text(f"1 of {QUESTIONS} answered, 1 right.").is_visible()
         assert page.evaluate(MEMORY) == kept
         page = reader.open(PAGE)
         assert "cannot be read" in (page.locator(".reading-trouble").text_content() or "")

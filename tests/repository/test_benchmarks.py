@@ -22,8 +22,11 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks import (
+    ablation,
+    architectures,
     backbone,
     chapters,
+    compiled,
     ensemble,
     finetuning,
     masked_pretraining,
@@ -32,8 +35,10 @@ from benchmarks import (
     recording,
     robustness,
     scaling,
+    schedules,
     speed,
     step,
+    transformers,
     trials,
     writers,
 )
@@ -46,6 +51,7 @@ from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
+from mnist_lab.training.loop import start_training
 from mnist_lab.training.recipes import PRESETS
 from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
@@ -95,7 +101,7 @@ class TestEveryScript:
         assert not (looks and "--anew" in capsys.readouterr().out)
 
     # What stands in the way of a second measurement: every function that trains.
-    trains = ("fit", "train_epoch", "train_probe")
+    trains = ("fit", "train_epoch", "train_probe", "start_training")
 
     @pytest.mark.parametrize(
         ("script", "arguments"),
@@ -110,7 +116,9 @@ class TestEveryScript:
             ("presets", ["--seeds", "2"]),
             ("robustness", ["--seeds", "3"]),
             ("scaling", ["--seeds", "2"]),
+            ("schedules", ["--seeds", "5"]),
             ("search", ["--trials", "30"]),
+            ("transformers", ["--seeds", "3"]),
         ],
     )
     def test_leaves_its_record_as_it_is_when_that_lacks_nothing(
@@ -308,6 +316,94 @@ class TestStep:
         state = step.start_training(build_model("mlp", hidden=8), few, TrainConfig())
         stepping = step.steps(state)
         assert [len(next(stepping)[1]) for _ in range(4)] == [128, 128, 44, 128]
+
+
+class TestCompiled:
+    @pytest.mark.parametrize(
+        ("name", "part"),
+        [
+            ("aten::convolution_backward", "convolutions"),
+            ("aten::native_batch_norm", compiled.BETWEEN),
+            ("graph_0_cpp_fused_max_pool2d_with_indices_backward_1", compiled.BETWEEN),
+            ("aten::_fused_adamw_", "optimiser"),
+            ("CompiledFunctionBackward", compiled.OTHER),
+        ],
+    )
+    def test_puts_a_loop_that_compiling_wrote_between_the_convolutions(
+        self, name: str, part: str
+    ) -> None:
+        assert compiled.part_of(name) == part
+
+    def test_keeps_each_part_where_it_was_least_disturbed(
+        self, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(compiled, "PROFILED_ROUNDS", 2)
+        state = step.start_training(build_model("mlp", hidden=8), few, TrainConfig())
+        found = compiled.milliseconds_by_part({"eager": step.steps(state)})["eager"]
+        assert list(found) == ["convolutions", compiled.BETWEEN, "optimiser", compiled.OTHER]
+        assert found["convolutions"] == 0 < found["optimiser"]
+
+
+class TestArchitectures:
+    def test_keeps_what_every_seed_misreads_and_repeats_none(
+        self, few: DigitSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trained = []
+
+        def train(name: str, rate: float, *others: Any) -> tuple[Any, float]:
+            trained.append((name, rate, others[-1]))
+            return Namespace(model=None), 0.0
+
+        monkeypatch.setattr(architectures, "train", train)
+        monkeypatch.setattr(architectures, "logits_of", lambda model, _: torch.eye(10)[[1, 2, 3]])
+        validation = few.subset(np.arange(3))
+        monkeypatch.setattr(architectures, "SEARCHED", 100)
+        record = recording.Record("architectures", Namespace(results=tmp_path), variant="mistakes")
+        for _ in range(2):
+            architectures.measure_mistakes(record, {"mlp": 0.01}, few, validation, 2)
+        assert trained == [("mlp", 0.01, 0), ("mlp", 0.01, 1)]
+        expected = {
+            str(place): place + 1 for place in range(3) if validation.labels[place] != place + 1
+        }
+        assert record.results["mlp"]["misread"] == {"0": expected, "1": expected}
+        assert record.results["mlp"]["mistakes"]["values"] == [len(expected)] * 2
+        assert (tmp_path / "architectures_mistakes.json").exists()
+
+
+class TestTransformers:
+    @pytest.mark.parametrize("name", transformers.VARIANTS)
+    def test_each_variant_returns_logits(self, name: str) -> None:
+        assert transformers.build_variant(name, 0)(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+
+    @pytest.mark.parametrize("name", transformers.VARIANTS)
+    def test_starts_with_the_weights_of_the_packages(self, name: str) -> None:
+        own = build_model("vit", seed=3).state_dict()
+        others = transformers.build_variant(name, 3).state_dict()
+        for key in own.keys() & others.keys() - {"positions"}:
+            assert torch.equal(own[key], others[key]), key
+        assert bool(others["positions"].any()) is (name != "turned by place")
+
+    def test_turned_scores_know_differences_of_places_only(self) -> None:
+        """The same two tokens, moved along together, have the same score."""
+        attention = transformers.TurnedAttention(64, 4)
+        asking, asked = torch.randn(2, 64)
+        scores = []
+        for first, second in ((0, 6), (1, 7), (5, 11), (5, 10)):  # the last: not as far apart
+            tokens = torch.zeros(1, 16, 64)
+            tokens[0, first], tokens[0, second] = asking, asked
+            queries, keys, _ = attention._project(tokens)
+            scores.append(queries[0, :, first].mul(keys[0, :, second]).sum(1))
+        for other in scores[1:3]:
+            torch.testing.assert_close(other, scores[0], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(scores[3], scores[0], rtol=1e-3)
+
+    def test_normed_scores_do_not_grow_with_their_weights(self) -> None:
+        attention, tokens = transformers.NormedAttention(64, 4), torch.randn(2, 16, 64)
+        before = attention.weigh(tokens)
+        with torch.no_grad():
+            for parameter in attention.queries_keys_values.parameters():
+                parameter *= 100
+        torch.testing.assert_close(attention.weigh(tokens), before, rtol=1e-3, atol=1e-4)
 
 
 class TestTrials:
@@ -803,6 +899,57 @@ class TestScaling:
             assert falling == sorted(falling, reverse=True)
 
 
+class TestSchedules:
+    def test_schedule_free_keeps_the_even_mean_of_its_places(self) -> None:
+        target, rate, share = 3.0, 0.3, 0.9
+        point = torch.nn.Parameter(torch.zeros(1))
+        optimizer = schedules.ScheduleFree([point], rate, share)
+        places, mean, expected = [0.0], 0.0, 0.0
+        for _ in range(20):
+            optimizer.zero_grad()
+            ((point - target) ** 2 / 2).sum().backward()
+            optimizer.step()
+            places.append(places[-1] - rate * (expected - target))
+            mean = float(np.mean(places[1:]))
+            expected = (1 - share) * places[-1] + share * mean
+            assert point.item() == pytest.approx(expected, rel=1e-5)
+        optimizer.take_mean()
+        assert point.item() == pytest.approx(mean, rel=1e-5)
+
+    def test_the_rate_falls_after_as_many_epochs_as_asked_without_a_new_lowest(
+        self, few: DigitSet
+    ) -> None:
+        network = build_model("deep_mlp", depth=2)
+        state = start_training(network, few, TrainConfig(learning_rate=0.9))
+        losses: list[float] = []
+        rates = []
+        for loss in (5.0, 4.0, 4.5, 4.4, 3.0, 3.5):
+            losses.append(loss)
+            schedules.lower_on_a_plateau(state, losses, 1)
+            rates.append(state.config.learning_rate)
+        assert rates == pytest.approx([0.9, 0.9, 0.3, 0.1, 0.1, 0.1 / 3])
+
+    def test_a_search_goes_on_until_the_best_lies_between_two_that_are_no_better(
+        self, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(schedules, "score", lambda row, rate, seed, sets: -abs(rate - 1.0))
+        tried: dict[str, list[float]] = {}
+        assert schedules.search_rate(schedules.Row({}), tried, (few, few)) == 1.0
+        assert [float(rate) for rate in tried] == [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
+        monkeypatch.setattr(schedules, "score", lambda row, rate, seed, sets: rate)
+        with pytest.raises(RuntimeError, match=r"The best rate, 10\.0, is the last"):
+            schedules.search_rate(schedules.Row({}), {}, (few, few))
+
+    def test_every_row_of_the_record_had_its_best_rate_between_two_others(self) -> None:
+        results = load_record("schedules")["results"]
+        assert list(results) == list(schedules.ROWS)
+        for row in results.values():
+            rates = [float(rate) for rate in row["search"]]
+            assert row["learning_rate"] == recording.choose_rate(row["search"])
+            assert rates[0] < row["learning_rate"] < rates[-1]
+            assert {len(scores) for scores in row["search"].values()} == {2}
+
+
 class TestWriters:
     def made_up(self, mnist: MNIST) -> MNIST:
         """A thousand digits to train on by 20 people and 200 to test by 10 others, made up."""
@@ -889,3 +1036,50 @@ class TestWriters:
         assert found["standard_error_of_digits"] == pytest.approx(of_digits, abs=5e-5)
         ratio = (found["standard_error_by_writer"] / of_digits) ** 2
         assert found["design_effect"] == pytest.approx(ratio, rel=0.02)
+
+
+class TestAblation:
+    @pytest.mark.parametrize("best", ablation.RATES)
+    def test_a_search_ends_at_the_best_rate_between_two_worse(self, best: float) -> None:
+        tried: dict[str, list[float]] = {}
+
+        def score_at(rate: float, seed: int) -> float:
+            assert seed in ablation.CHOOSING
+            return -abs(np.log(rate / best))
+
+        assert ablation.search(tried, score_at) == best
+        place = ablation.RATES.index(best)
+        around = ablation.RATES[max(place - 1, 0) : place + 2]
+        assert {str(rate) for rate in around} <= set(tried)
+        assert {len(scores) for scores in tried.values()} == {len(ablation.CHOOSING)}
+
+    def test_a_search_that_is_done_measures_nothing_again(self) -> None:
+        tried = {"0.003": [0.1, 0.2], "0.01": [0.5, 0.4], "0.03": [0.3, 0.3]}
+        assert ablation.search(tried, lambda rate, seed: pytest.fail("measured again")) == 0.01
+
+    def test_blocks_that_are_kept_small(self) -> None:
+        images = torch.rand(2, 1, 28, 28)
+        plain, divided, zeroed = (
+            build_model("resnet", width=8, depth=3, norm=False).eval() for _ in range(3)
+        )
+        ablation.keep_small(divided, "divided")
+        ablation.keep_small(zeroed, "from zero")
+        first: list[Any] = [model.get_submodule("blocks.0") for model in (plain, divided, zeroed)]
+        inner = torch.rand(2, 8, 14, 14)
+        added = [block.conv2(inner) for block in first]
+        assert torch.allclose(added[1], added[0] / 3)  # nine blocks
+        assert not added[2].any()
+        assert torch.equal(first[2](inner), inner)  # a ReLU leaves what is not negative
+        assert not torch.allclose(divided(images), plain(images))
+
+    def test_who_changes_the_network_or_the_schedule_has_a_rate_of_its_own(self) -> None:
+        results = load_record("ablation")["results"]
+        assert list(results) == list(ablation.ROWS)
+        for name, row in ablation.ROWS.items():
+            assert row.searches == ("search" in results[name])
+            if row.searches:
+                tried, rate = results[name]["search"], results[name]["learning_rate"]
+                assert recording.choose_rate(tried) == rate
+                place = ablation.RATES.index(rate)
+                around = ablation.RATES[max(place - 1, 0) : place + 2]
+                assert {str(rate) for rate in around} <= set(tried)

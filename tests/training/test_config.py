@@ -40,6 +40,8 @@ class TestConfig:
             {"learning_rate": math.nan},
             {"learning_rate": math.inf},
             {"warm_up": 1.0},
+            {"cool_down": -0.1},
+            {"cool_down": 1.1},
             {"momentum": 1.0},
             {"momentum": -0.1},
             {"weight_decay": -1e-3},
@@ -62,6 +64,11 @@ class TestConfig:
         with pytest.raises(ValueError, match=rf"^{name} cannot be .*\.$"):
             TrainConfig(**wrong)
 
+    def test_wsd_has_no_more_steps_to_rise_and_fall_than_there_are(self) -> None:
+        with pytest.raises(ValueError, match=r"^cool_down cannot be 0\.6\.$"):
+            TrainConfig(schedule="wsd", warm_up=0.5, cool_down=0.6)
+        TrainConfig(schedule="cosine", warm_up=0.5, cool_down=0.6)  # where nothing rises
+
     def test_goes_through_json(self) -> None:
         record = json.loads(json.dumps(EVERYTHING.to_json(), allow_nan=False))
         assert record["augmentation"]["elastic_strength"] == 20
@@ -80,6 +87,7 @@ OTHERWISE: dict[str, tuple[dict[str, Any], Any]] = {
     "learning_rate": ({}, 0.02),
     "schedule": ({}, "constant"),
     "warm_up": ({}, 0.5),
+    "cool_down": ({"schedule": "wsd"}, 0.5),
     "cycles": ({"schedule": "cyclic"}, 1),
     "momentum": ({}, 0.5),
     "adam_beta2": ({}, 0.9),

@@ -63,6 +63,15 @@ class TestOptimizer:
             "output.bias",
         }
 
+    def test_spares_a_transformers_positions(self) -> None:
+        """They say where a token lies: to shrink them would blur the places."""
+        model = build_model("vit", depth=1)
+        optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3))
+        decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+        assert {name for name, p in model.named_parameters() if id(p) not in decayed} == {
+            name for name, p in model.named_parameters() if p.ndim == 1
+        } | {"positions"}
+
     def test_is_the_one_asked_for_with_its_settings(self) -> None:
         model = build_model("linear")
         config = TrainConfig(momentum=0.7, learning_rate=0.02, adam_epsilon=1e-5)
@@ -79,7 +88,7 @@ class TestOptimizer:
 
     def test_takes_groups_made_with_the_same_weight_decay_only(self) -> None:
         model, config = build_model("linear"), TrainConfig(weight_decay=0.3)
-        groups = group_parameters(model.parameters(), replace(config, weight_decay=0.1))
+        groups = group_parameters(model.named_parameters(), replace(config, weight_decay=0.1))
         with pytest.raises(ValueError, match=r"weight_decay of 0\.1, the configuration has 0\.3"):
             make_optimizer(model, config, groups)
 

@@ -60,6 +60,24 @@ class TestLearningRate:
         turns = np.abs(np.diff(rates)) < 0.9 / 125 - 1e-9  # elsewhere it is straight lines
         assert turns.sum() == 7
 
+    def test_wsd_rises_stays_and_falls_on_lines(self) -> None:
+        config = TrainConfig(schedule="wsd", learning_rate=0.2, warm_up=0.1, cool_down=0.25)
+        rates = np.array([learning_rate_at(step, 1_000, config) for step in range(1_000)])
+        assert np.allclose(np.diff(rates[:100]), 0.2 / 100)
+        assert set(rates[100:750]) == {0.2}
+        assert np.allclose(np.diff(rates[750:]), -0.2 / 250)
+        assert 0 < rates[0] <= 0.2 / 100
+        assert 0 < rates[-1] <= 0.2 / 250
+
+    def test_wsd_without_rise_and_fall_is_constant(self) -> None:
+        config = TrainConfig(schedule="wsd", warm_up=0.0, cool_down=0.0)
+        assert {learning_rate_at(step, 9, config) for step in range(9)} == {0.01}
+
+    def test_wsd_may_be_all_rise_and_fall(self) -> None:
+        config = TrainConfig(schedule="wsd", learning_rate=1.0, warm_up=0.5, cool_down=0.5)
+        rates = [learning_rate_at(step, 4, config) for step in range(4)]
+        assert rates == pytest.approx([0.25, 0.75, 0.75, 0.25])
+
     @pytest.mark.parametrize("schedule", get_args(Schedule))
     @pytest.mark.parametrize("total", [1, 2, 3])
     def test_is_positive_in_the_shortest_run(self, total: int, schedule: Schedule) -> None:

@@ -429,6 +429,52 @@ EXERCISES = (
     ),
     Exercise(
         "ch02",
+        "decayed_gradient",
+        lambda gradient, weight, decay: gradient + decay * weight,
+        cases=lambda generator: [
+            (generator.normal(size=shape), generator.normal(size=shape), decay)
+            for shape, decay in (((3, 4), 0.1), ((2, 5), 0.5), ((4, 4), 2.0), ((1, 3), 0.0))
+        ],
+        mistakes=(
+            usual(
+                "You add twice as much. The square gives a factor of 2, and it cancels the one "
+                "half before the sum.",
+                lambda gradient, weight, decay: gradient + 2 * decay * weight,
+            ),
+            usual(
+                "You keep the one half. The derivative of a square has a factor of 2, which "
+                "cancels it.",
+                lambda gradient, weight, decay: gradient + decay / 2 * weight,
+            ),
+            usual(
+                "You add the penalty itself, which is one number for all weights. Its derivative "
+                "is wanted, and each weight has its own.",
+                lambda gradient, weight, decay: gradient + decay / 2 * (weight**2).sum(),
+                lambda gradient, weight, decay: gradient + decay * (weight**2).sum(),
+            ),
+            usual(
+                "You add the squares. Differentiate them: each weight stands there once.",
+                lambda gradient, weight, decay: gradient + decay * weight**2,
+                lambda gradient, weight, decay: gradient + decay / 2 * weight**2,
+            ),
+            usual(
+                "You subtract it. The loss rises with the size of a weight, so the gradient "
+                "points away from zero; the step goes against it.",
+                lambda gradient, weight, decay: gradient - decay * weight,
+            ),
+            usual(
+                "You take the sign of the weight: that is the derivative of its absolute value, "
+                "an L1 penalty. This one is of squares.",
+                lambda gradient, weight, decay: gradient + decay * np.sign(weight),
+            ),
+            usual(
+                "You divide by the number of weights. The penalty is a sum over them, and no mean.",
+                lambda gradient, weight, decay: gradient + decay * weight / weight.size,
+            ),
+        ),
+    ),
+    Exercise(
+        "ch02",
         "soften",
         lambda logits, temperature: _softmax(logits / temperature),
         cases=lambda generator: [

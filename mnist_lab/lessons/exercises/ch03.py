@@ -571,6 +571,33 @@ EXERCISES = (
     ),
     Exercise(
         "ch03",
+        "same_pace",
+        lambda rate, momentum: rate / (1 - momentum),
+        cases=lambda generator: [(0.02, 0.9), (0.1, 0.5), (0.3, 0.0), (1.0, 0.99)],
+        mistakes=(
+            usual(
+                "You make plain descent slower. Momentum adds up gradients that agree, so its "
+                "steps are the longer ones, and plain descent needs a larger rate.",
+                lambda rate, momentum: rate * (1 - momentum),
+            ),
+            usual(
+                "You add momentum once. What stays of the velocity is added again at every step: "
+                "sum the whole series.",
+                lambda rate, momentum: rate * (1 + momentum),
+            ),
+            usual(
+                "You sum the series of a gradient that changes its sign with every step. Here it "
+                "stays the same.",
+                lambda rate, momentum: rate / (1 + momentum),
+            ),
+            usual(
+                "You return the same rate. With it momentum is ahead because its steps are longer.",
+                lambda rate, momentum: rate,
+            ),
+        ),
+    ),
+    Exercise(
+        "ch03",
         "dropout_backward",
         lambda gradient, kept, rate: gradient * kept / (1 - rate),
         cases=_dropout_cases,

@@ -1,4 +1,4 @@
-"""The exercises of chapter 6: bfloat16, pieces of a batch, traffic, idle stages, memory."""
+"""The exercises of chapter 6 that `check` judges: bfloat16, traffic, memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ def _numbers(generator: np.random.Generator) -> list[Case]:
     halfway = [1.00390625, 1.01171875, -257.0, -259.0]  # between two neighbours
     rest = [3.14159, 0.1, -2.71828, 1e-8, 70_000.0, 1.0031, *generator.normal(size=4)]
     return [(float(value),) for value in [*exact, *halfway, *rest]]
-
-
-def _shares(generator: np.random.Generator) -> list[Case]:
-    return [(128, 2), (10, 3), (11, 4), (3, 4), (1, 2), (55, 8), (7, 1)]
-
-
-def _pipelines(generator: np.random.Generator) -> list[Case]:
-    return [(4, 1), (4, 4), (4, 32), (8, 16), (1, 5), (2, 3)]
 
 
 def _rings(generator: np.random.Generator) -> list[Case]:
@@ -73,10 +65,6 @@ def _cut_off(number: float) -> float:
 
 def _float16(number: float) -> float:
     return float(np.float16(number))
-
-
-def _pieces(count: int, ranks: int) -> list[int]:
-    return [count // ranks + (rank < count % ranks) for rank in range(ranks)]
 
 
 def _zero_bytes(parameters: int, devices: int, shared: str) -> float:
@@ -136,41 +124,6 @@ EXERCISES = (
     ),
     Exercise(
         "ch06",
-        "pieces",
-        _pieces,
-        cases=_shares,
-        mistakes=(
-            usual(
-                "You drop what does not divide evenly: some digits are then never seen.",
-                lambda count, ranks: [count // ranks] * ranks,
-            ),
-            usual(
-                "You round up everywhere, so the pieces hold more digits than there are: some "
-                "would be seen twice. PyTorch's own DistributedSampler does this.",
-                lambda count, ranks: [-(-count // ranks)] * ranks,
-            ),
-            usual(
-                "The first pieces are rounded up and the last gets what is left, which may be "
-                "much less. No two pieces should differ by more than one.",
-                lambda count, ranks: [
-                    max(0, min(-(-count // ranks), count - rank * -(-count // ranks)))
-                    for rank in range(ranks)
-                ],
-            ),
-            usual(
-                "You give the whole remainder to one rank. The others then wait for it at every "
-                "step.",
-                lambda count, ranks: (
-                    [count // ranks] * (ranks - 1) + [count // ranks + count % ranks]
-                ),
-                lambda count, ranks: (
-                    [count // ranks + count % ranks] + [count // ranks] * (ranks - 1)
-                ),
-            ),
-        ),
-    ),
-    Exercise(
-        "ch06",
         "numbers_sent",
         lambda count, ranks: 2 * (ranks - 1) * count / ranks,
         cases=_rings,
@@ -195,33 +148,6 @@ EXERCISES = (
             usual(
                 "You count bytes. Numbers are asked for; each has four bytes in float32.",
                 lambda count, ranks: 8 * (ranks - 1) * count / ranks,
-            ),
-        ),
-    ),
-    Exercise(
-        "ch06",
-        "idle_share",
-        lambda stages, batches: (stages - 1) / (batches + stages - 1),
-        cases=_pipelines,
-        mistakes=(
-            usual(
-                "That is idle time against working time. Divide by all the time, idle and working.",
-                lambda stages, batches: (stages - 1) / batches,
-            ),
-            usual(
-                "You are one too many: the first micro-batch is in the last stage after one step "
-                "for each stage before it.",
-                lambda stages, batches: stages / (batches + stages),
-                lambda stages, batches: stages / (batches + stages - 1),
-            ),
-            usual(
-                "That is the share that works. The rest is idle.",
-                lambda stages, batches: batches / (batches + stages - 1),
-            ),
-            usual(
-                "Your formula says that more micro-batches leave more idle time. Draw the plan "
-                "for one and for two.",
-                lambda stages, batches: (batches - 1) / (batches + stages - 1),
             ),
         ),
     ),

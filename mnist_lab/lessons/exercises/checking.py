@@ -347,7 +347,13 @@ def _difference(subject: str, value: Any, wanted: Any, tolerance: float, where: 
         return f"{subject} is {kind}{at}{where}{count}. Which step leaves the range of floats?"
     if mine.shape == ():
         one, other = _in_words(mine[()], right[()])
-        return f"{subject} is {one}, but {other} is right{where}."
+        if right.dtype.kind == "b":
+            return f"{subject} is {one}, but {other} is right{where}."
+        # The right number is the answer to the exercise's question: it is not given away.
+        near = " It is close: something small is added, left out or rounded."
+        way = "large" if mine > right else "small"
+        close = near if _agree(mine, right.astype(float), 1e-3) else ""
+        return f"{subject} is {one}, which is too {way}{where}.{close}"
     large = right != 0
     if large.sum() > 1:
         factor = float(mine[large][0] / right[large][0])

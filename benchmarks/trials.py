@@ -42,24 +42,28 @@ class FrozenStem(QuickCNN):
         self.norm1.requires_grad_(False)
 
 
-class Strided(QuickCNN):
-    """`quick_cnn` with larger strides in place of pooling: fewer products."""
+class Padded(QuickCNN):
+    """`quick_cnn` with a padded first layer: 7x7 places behind it, of which one row is lost later."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.output = nn.Linear(64 * 4 * 4, 10)
+        self.conv1.padding = (2, 2)
+
+
+class Strided(QuickCNN):
+    """`quick_cnn` with larger strides in place of pooling: fewer products."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, 10) of images (n, 1, 28, 28)."""
-        features = F.relu(self.norm1(F.conv2d(images, self.conv1.weight, stride=4, padding=2)))
-        features = F.relu(self.norm2(self.conv2(features)))  # (n, 32, 7, 7)
+        features = F.relu(self.norm1(F.conv2d(images, self.conv1.weight, stride=4)))
+        features = F.relu(self.norm2(self.conv2(features)))  # (n, 32, 6, 6)
         features = F.conv2d(features, self.conv3.weight, stride=2, padding=1)
-        features = F.relu(self.norm3(features))  # (n, 64, 4, 4)
+        features = F.relu(self.norm3(features))  # (n, 64, 3, 3)
         logits: Tensor = self.output(features.flatten(1))
         return logits
 
 
-NETWORKS = {"frozen_stem": FrozenStem, "strided": Strided}
+NETWORKS = {"frozen_stem": FrozenStem, "padded": Padded, "strided": Strided}
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ TRIALS = {
     "shifts by a pixel": Trial({"augmentation": Augmentation(shift=1)}),
     "bfloat16": Trial({"precision": "bfloat16"}),
     "frozen first layer": Trial(model="frozen_stem"),
+    "padded first layer": Trial(model="padded"),
     "strides, no pooling": Trial(model="strided"),
     "small_cnn, which pools later": Trial(model="small_cnn"),
     "width 24": Trial(arguments={"width": 24}),

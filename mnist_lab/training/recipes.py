@@ -84,7 +84,7 @@ PRESETS = {
     "fast": Recipe(
         "quick_cnn",
         TrainConfig(
-            epochs=1, hardest_share=0.3, batch_size=64, learning_rate=0.03, label_smoothing=0.2
+            epochs=1, hardest_share=0.3, batch_size=64, learning_rate=0.017, label_smoothing=0.3
         ),
     ),
     # Twelve epochs give augmentation time to pay; _SOME_OTHER_HANDS rather than _GENTLE, as its

@@ -169,10 +169,10 @@ const linearOf = (name, tensors) =>
 // --- Architectures --------------------------------------------------------------------------------
 // Each says which shapes it needs, given the shapes in the file, and lays its layers in a row.
 
-/** Three convolutions, the first of 5x5 with a stride of 2, the others of 3x3, each with batch norm
- * and ReLU, and a linear layer. For each convolution: its channels as a multiple of the first's, and
- * whether pooling follows it. */
-function convolutional(stages) {
+/** Three convolutions, the first of 5x5 with a stride of 2 and so much padding, the others of 3x3,
+ * each with batch norm and ReLU, and a linear layer. For each convolution: its channels as a multiple
+ * of the first's, and whether pooling follows it. */
+function convolutional(firstPadding, stages) {
   return {
     shapes: (side, classes) => {
       const width = side("conv1.weight");
@@ -194,7 +194,7 @@ function convolutional(stages) {
       let last = image;
       stages.forEach(([, pools], index) => {
         const number = index + 1;
-        const [stride, padding] = index ? [1, 1] : [2, 2];
+        const [stride, padding] = index ? [1, 1] : [2, firstPadding];
         const weight = tensors.get(`conv${number}.weight`);
         last = add(convolve(`conv${number}`, last, weight, stride, padding));
         if (pools) last = add(pool(`pool${number}`, last));
@@ -223,8 +223,8 @@ const ARCHITECTURES = {
       return [hidden, connect("output", hidden, linearOf("output", tensors))];
     },
   },
-  quick_cnn: convolutional([[1, true], [1, false], [2, true]]),
-  small_cnn: convolutional([[1, false], [2, true], [4, true]]),
+  quick_cnn: convolutional(0, [[1, true], [1, false], [2, true]]),
+  small_cnn: convolutional(2, [[1, false], [2, true], [4, true]]),
 };
 
 // --- A whole network ------------------------------------------------------------------------------

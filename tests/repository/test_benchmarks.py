@@ -279,16 +279,33 @@ class TestSpeed:
         speed.print_table({"fast": row})
         assert capsys.readouterr().out.split()[:5] == ["fast", "1.50", "s", "99.00%", "±"]
 
-    def test_ratios_are_of_medians(self) -> None:
-        seconds = {"fast": 1.0, "fast_bfloat16": 0.5, "usual": 200.0}
-        seconds |= {"one_pass": 4.0, "one_pass_channels_last": 5.0, "one_pass_bfloat16": 2.0}
-        found = speed.ratios({name: {"seconds": {"median": s}} for name, s in seconds.items()})
+    def test_ratios_to_the_public_recipe_are_medians_over_the_turns(self) -> None:
+        """The machine is twice as slow in the second turn: a ratio of two medians would be 0.375."""
+        seconds = {name: [2.0, 4.0, 2.0] for name in ("one_pass", "one_pass_bfloat16")}
+        seconds |= {name: [0.5, 1.0, 0.75] for name in ("fast", "fast_bfloat16")}
+        seconds |= {"one_pass_channels_last": [1.0, 2.0, 1.0], "usual": [150.0, 75.0]}
+        found = speed.ratios({name: {"seconds": in_seconds(v)} for name, v in seconds.items()})
         assert found == {
             "fast_to_one_pass": 0.25,
-            "fast_to_one_pass_channels_last": 0.2,
+            "fast_to_one_pass_channels_last": 0.5,
             "fast_bfloat16_to_one_pass_bfloat16": 0.25,
-            "usual_to_fast": 200.0,
+            "usual_to_fast": 150.0,
         }
+
+    def test_the_recorded_ratios_are_those_of_the_recorded_times(self) -> None:
+        record = load_record("speed")
+        assert record["ratios"] == speed.ratios(record["results"])
+
+    def test_what_takes_minutes_comes_after_all_others(self) -> None:
+        turns = list(speed.take_turns(speed.RUNGS, 3))
+        heavy = [speed.RUNGS[name].heavy for name, _ in turns]
+        assert heavy == sorted(heavy)
+        assert turns[:2] == [("one_cycle", 0), ("smoothed", 0)]
+        assert [seed for name, seed in turns if name == "usual"] == [0, 1]
+
+
+def in_seconds(values: list[float]) -> dict[str, Any]:
+    return {**summarise(values), "median": float(np.median(values))}
 
 
 class TestStep:

@@ -51,7 +51,7 @@ from . import backbone, finetuning, masked_pretraining
 from .recording import DEVICES, Record, add, make_parser, measured, read_arguments
 
 SURE = 0.95  # probability from which on a network's own label is believed
-ROUNDS = 2
+ROUNDS = {"fifty_labels": 2, "transformer": 1}
 STEPS_ALONE = 600  # of learning from own labels
 FIFTY_RATE = 0.003  # chapter 10's
 SHORT = replace(masked_pretraining.QUICK, epochs=3)
@@ -192,6 +192,7 @@ def learn_alone(
     report: DigitSet,
     learn: Callable[[DigitSet, int | None], nn.Module],
     device: str,
+    rounds: int,
 ) -> list[float]:
     """Return the accuracy after the labelled digits, and after each round on own labels.
 
@@ -199,7 +200,7 @@ def learn_alone(
     """
     model = learn(few, None)
     accuracies = [share_right(logits_of(model, Batches(report, device=device)), report)]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         chances = logits_of(model, Batches(others, device=device)).softmax(1).cpu()
         surest, answers = (each.numpy() for each in chances.max(1))
         kept = surest > SURE
@@ -224,7 +225,7 @@ def read_fifty(draw: int, device: str) -> dict[str, float]:
         return fit(model, digits, config=config, device=device, progress=False).model
 
     few, others = few_labels(task.pool, 10, draw), keep_classes(load_both()[0], "56789")
-    before, *_, after = learn_alone(few, others, task.report, learn, device)
+    before, *_, after = learn_alone(few, others, task.report, learn, device, ROUNDS["fifty_labels"])
     return {"before": before, "accuracy": after}
 
 
@@ -253,7 +254,7 @@ def read_with_transformer(draw: int, device: str) -> dict[str, float]:
 
     others = train.subset(slice(0, masked_pretraining.QUICK_DIGITS))
     few = few_labels(masked_pretraining.load_parts()[0], 10, draw)
-    before, *_, after = learn_alone(few, others, validation, learn, device)
+    before, *_, after = learn_alone(few, others, validation, learn, device, ROUNDS["transformer"])
     return {"before": before, "accuracy": after}
 
 

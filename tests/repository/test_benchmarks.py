@@ -112,7 +112,7 @@ class TestEveryScript:
             ("backbone", ["--sizes"]),
             ("finetuning", ["--draws", "10"]),
             ("masked_pretraining", ["--draws", "5"]),
-            ("open_tasks", ["--draws", "3"]),
+            ("open_tasks", ["--only", "fifty_labels", "backbone", "one_drawing"]),
             ("presets", ["--seeds", "2"]),
             ("robustness", ["--seeds", "3"]),
             ("scaling", ["--seeds", "2"]),

@@ -2,7 +2,7 @@
 
     python -m benchmarks.open_tasks [--device cuda] [--draws 3] [--only fifty_labels ...]
 
-About 12 minutes on one core.
+About 4 minutes on one core.
 
 Every task is measured from several seeds or draws of labels, on validation digits; the test set
 is not looked at. No setting here was searched: rates are those of the chapters or, where it says

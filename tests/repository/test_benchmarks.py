@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
+from torch import nn
 
 from benchmarks import (
     ablation,
@@ -31,6 +32,7 @@ from benchmarks import (
     finetuning,
     masked_pretraining,
     neighbours,
+    open_tasks,
     presets,
     recording,
     robustness,
@@ -113,6 +115,7 @@ class TestEveryScript:
             ("backbone", ["--sizes"]),
             ("finetuning", ["--draws", "10"]),
             ("masked_pretraining", ["--draws", "5"]),
+            ("open_tasks", ["--only", "fifty_labels", "backbone", "one_drawing"]),
             ("presets", ["--seeds", "2"]),
             ("robustness", ["--seeds", "3"]),
             ("scaling", ["--seeds", "2"]),
@@ -1097,3 +1100,56 @@ class TestAblation:
                 place = ablation.RATES.index(rate)
                 around = ablation.RATES[max(place - 1, 0) : place + 2]
                 assert {str(rate) for rate in around} <= set(tried)
+
+
+class SaysThree(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 20 * torch.eye(10)[3].expand(len(images), 10)
+
+
+class TestOpenTasks:
+    def test_own_labels_are_learnt_and_those_of_others_are_not_read(self, few: DigitSet) -> None:
+        learnt: list[DigitSet] = []
+
+        def learn(digits: DigitSet, steps: int | None) -> nn.Module:
+            learnt.append(digits)
+            return SaysThree()
+
+        others = replace(few, labels=(few.labels + 1) % 10)
+        accuracies = open_tasks.learn_alone(few, others, few, learn, "cpu", rounds=2)
+        assert accuracies == pytest.approx([np.mean(few.labels == 3)] * 3)
+        assert [len(digits) for digits in learnt] == [300, 600, 600]
+        assert np.array_equal(learnt[1].labels[:300], few.labels)
+        assert (learnt[1].labels[300:] == 3).all()
+
+    def test_an_unsure_answer_is_no_label(
+        self, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(open_tasks, "SURE", 1.1)
+        learnt: list[DigitSet] = []
+
+        def learn(digits: DigitSet, steps: int | None) -> nn.Module:
+            learnt.append(digits)
+            return SaysThree()
+
+        open_tasks.learn_alone(few, few, few, learn, "cpu", rounds=2)
+        assert [len(digits) for digits in learnt] == [300, 300, 300]
+
+    def test_a_bent_drawing_keeps_its_strokes_and_its_neighbours(self) -> None:
+        line = [(float(x), 0.5) for x in np.linspace(0, 1, 50)]
+        first, second = open_tasks.bend([line, line[:7]], np.random.default_rng(0))
+        assert (len(first), len(second)) == (50, 7)
+        assert first[:7] == second  # the same place is pushed alike
+        steps = np.hypot(*np.diff(first, axis=0).T)
+        assert steps.min() > 0
+        assert steps.max() < 0.04
+        assert np.ptp([y for _, y in first]) > 0.005
+
+    def test_an_edge_is_counted_where_it_is_and_by_its_direction(self) -> None:
+        images = np.zeros((1, 28, 28), np.uint8)
+        images[:, :, 18:] = 255  # brighter to the right
+        (found,) = open_tasks.find_edges(DigitSet(images, np.array([1])))
+        places = found.reshape(7, 7, 8)
+        assert (places[:, 4, 0] > 0).all()
+        places[:, 4, 0] = 0
+        assert not places.any()

@@ -283,7 +283,7 @@ class TestSpeed:
         assert capsys.readouterr().out.split()[:5] == ["fast", "1.50", "s", "99.00%", "±"]
 
     def test_ratios_to_the_public_recipe_are_medians_over_the_turns(self) -> None:
-        """The machine is twice as slow in the second turn: a ratio of two medians would be 0.375."""
+        """The second turn is twice as slow: a ratio of two medians would be 0.375."""
         seconds = {name: [2.0, 4.0, 2.0] for name in ("one_pass", "one_pass_bfloat16")}
         seconds |= {name: [0.5, 1.0, 0.75] for name in ("fast", "fast_bfloat16")}
         seconds |= {"one_pass_channels_last": [1.0, 2.0, 1.0], "usual": [150.0, 75.0]}

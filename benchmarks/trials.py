@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from mnist_lab.data import DigitSet, load_mnist, split
@@ -43,7 +43,7 @@ class FrozenStem(QuickCNN):
 
 
 class Padded(QuickCNN):
-    """`quick_cnn` with a padded first layer: 7x7 places behind it, of which one row is lost later."""
+    """`quick_cnn` with a padded first layer: 7x7 places, of which pooling loses a row later."""
 
     def __init__(self) -> None:
         super().__init__()

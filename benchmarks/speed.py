@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed [--device cpu|cuda] [--seeds 5] [--only fast ...]
 
-About 6 minutes on two idle cores. The record is written when all recipes have run.
+About 11 minutes on two idle cores. The record is written when all recipes have run.
 
 Each recipe learns from the same 55,000 digits, given as bytes in memory. Its time runs until the
 last optimiser step; normalising, shuffling and choosing digits count, importing and scoring do not.

@@ -7,8 +7,8 @@ About 11 minutes on two idle cores. The record is written when all recipes have 
 Each recipe learns from the same 55,000 digits, given as bytes in memory. Its time runs until the
 last optimiser step; normalising, shuffling and choosing digits count, importing and scoring do not.
 The recipes take turns, seed after seed, after one run of each that is not timed. The usual way
-takes minutes, so it and its like run for fewer seeds, and after all others: short runs take longer
-in a process that has served a million single digits.
+takes minutes, so it and its like run for fewer seeds, and after all others, where nothing that they
+leave behind in the process can slow a short run down.
 
 Three recipes are published ones and are scored on the test set, once a seed: the usual way, the
 quickest public recipe, and our preset `fast` (in float32 and in 16 bits: bfloat16, or float16 on a

@@ -35,6 +35,7 @@ PARAMETERS = {
     "lstm": 82_186,
     "mlp": 203_530,
     "resnet": 175_226,
+    "quick_cnn": 34_474,
     "small_cnn": 29_434,
     "vit": 138_890,
 }
@@ -272,6 +273,7 @@ class TestResNet:
         ("article_000", {"corrected": True}),
         ("article_001", {}),
         ("article_002", {}),
+        ("quick_cnn", {}),
         ("small_cnn", {}),
         ("resnet", {}),
     ],

@@ -92,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_export(commands)
+    _add_serve(commands)
     _add_bench(commands)
     _add_verify(commands)
     _add_speedrun(commands)
@@ -302,6 +303,36 @@ def _add_export(commands: Any) -> None:
     )
     _add_json(parser)
     parser.set_defaults(run=_export)
+
+
+def _add_serve(commands: Any) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="read pictures that come over HTTP",
+        description="Read the digits in pictures that others send, one as the body of POST /read "
+        "or several as the parts `pictures` of a form, and answer with JSON as predict --json has "
+        "it. GET /health and GET /metrics say how it does. ONNX Runtime computes. Ctrl-C or "
+        "SIGTERM lets it finish what it has begun, and stops it. Nothing sent is kept or logged.",
+        epilog="Try it: curl --data-binary @picture.png http://127.0.0.1:8000/read. Whoever can "
+        "reach the address may use it: it asks nobody who they are.",
+    )
+    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument(
+        "--host",
+        type=_name,
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0: of all networks (default: this machine alone)",
+    )
+    parser.add_argument(
+        "--port", type=_whole(0, 65_535), default=8_000, metavar="N", help="0: any (default: 8000)"
+    )
+    parser.add_argument(
+        "--megabytes", type=_whole(1), default=20, metavar="N", help="of a request (default: 20)"
+    )
+    parser.add_argument(
+        "--seconds", type=_whole(1), default=30, metavar="N", help="for an answer (default: 30)"
+    )
+    parser.set_defaults(run=_serve)
 
 
 def _add_bench(commands: Any) -> None:
@@ -777,25 +808,9 @@ def _predict(arguments: argparse.Namespace) -> int:
         else:
             if (pages := count_pages(file)) > 1:
                 _tell(f"mnist_lab predict: {file}: page 1 of {pages} is read")
-        digits = [
-            {
-                "digit": int(digit.name) if digit.name.isdecimal() else digit.name,
-                "probability": round(digit.probability, 6),
-                "box": list(digit.box),
-            }
-            for digit in page.digits
-        ]
-        results.append(
-            {
-                "file": file,
-                "digits": digits,
-                "confidence": round(page.confidence, 6),
-                "unread": [list(box) for box in page.unread],
-                "error": problem,
-            }
-        )
-        for digit in digits:
-            _say(f"{file}: {digit['digit']} ({digit['probability']:.1%})")
+        results.append({"file": file, **page.to_json(), "error": problem})
+        for digit in page.digits:
+            _say(f"{file}: {digit.name} ({digit.probability:.1%})")
         _tell_doubts(file, page)
     _end(arguments, {"results": results})
     return 2 if any(entry["error"] for entry in results) else 0
@@ -836,6 +851,24 @@ def _export(arguments: argparse.Namespace) -> int:
         arguments,
         {"file": str(out), "format": arguments.format, "model": card.model, "bytes": size},
     )
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        from mnist_lab.serving.service import Limits, listen, make_app, serve
+        from mnist_lab.serving.sessions import load_served
+    except ImportError as error:  # it says which extra brings what is missing
+        raise ValueError(str(error)) from error
+
+    reader = load_served(arguments.folder)
+    limits = Limits(megabytes=arguments.megabytes, seconds=arguments.seconds)
+    app = make_app(reader, limits)
+    with listen(arguments.host, arguments.port) as waiting:
+        host, port = waiting.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _tell(f"Reading at http://{shown}:{port}/read with a {reader.card.model}; Ctrl-C stops.")
+        serve(app, waiting)
     return 0
 
 

@@ -112,6 +112,21 @@ class PageReading:
         """The probability of the least certain digit."""
         return min((digit.probability for digit in self.digits), default=0.0)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what `predict --json` and the service tell of it."""
+        return {
+            "digits": [
+                {
+                    "digit": int(digit.name) if digit.name.isdecimal() else digit.name,
+                    "probability": round(digit.probability, 6),
+                    "box": list(digit.box),
+                }
+                for digit in self.digits
+            ],
+            "confidence": round(self.confidence, 6),
+            "unread": [list(box) for box in self.unread],
+        }
+
 
 class Reader:
     """A model that reads, and what its card says of how it is fed.

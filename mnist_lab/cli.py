@@ -297,6 +297,12 @@ def _add_export(commands: Any) -> None:
         "--out", type=_path, required=True, metavar="FILE", help="the file to write"
     )
     parser.add_argument(
+        "--bits",
+        type=_whole(2, 8),
+        metavar="N",
+        help="with web: of each weight, 2 to 8; 4 make the file a seventh as large (default: 32)",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="replace FILE also if it is not such a file that this command wrote",
@@ -838,13 +844,18 @@ def _export(arguments: argparse.Namespace) -> int:
     from mnist_lab.handwriting.reader import load_reader
 
     out: Path = arguments.out
+    if arguments.bits and arguments.format != "web":
+        raise ExportError("--bits goes with --format web.")
     if not out.parent.is_dir():
         raise ExportError(f"There is no folder {out.parent} to write {out.name} into.")
     if not arguments.overwrite:
         check_free(out)
     reader = load_reader(arguments.folder, device="cpu")
     model, card = reader.model, reader.card
-    (export_onnx if arguments.format == "onnx" else export_web)(model, card, out)
+    if arguments.format == "web":
+        export_web(model, card, out, bits=arguments.bits)
+    else:
+        export_onnx(model, card, out)
     size = out.stat().st_size
     _say(f"{card.model} in {out}, {size / 1000:,.0f} kB")
     _end(

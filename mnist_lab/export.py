@@ -25,8 +25,9 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mnist_lab.few_bits import halve, pack, quantise
 from mnist_lab.files import open_regular, write_atomically
 from mnist_lab.models.registry import build_model
 from mnist_lab.reasons import reason_of
@@ -100,8 +101,15 @@ def _kept_quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-def export_web(model: nn.Module, card: ModelCard, path: str | Path) -> None:
-    """Write the file that the page reads: float32 weights as safetensors, the card in its header.
+def export_web(
+    model: nn.Module, card: ModelCard, path: str | Path, *, bits: int | None = None
+) -> None:
+    """Write the file that the page reads: weights as safetensors, the card in its header.
+
+    Parameters
+    ----------
+    bits : int, optional
+        Of each weight, from 2 to 8 (`few_bits`); float32 if not given.
 
     Raises
     ------
@@ -109,10 +117,10 @@ def export_web(model: nn.Module, card: ModelCard, path: str | Path) -> None:
         If the page does not know this architecture, the model is not the card's or cannot compute
         (`ModelCard.check`), or the file would have more than 250 kB.
     """
-    write_atomically(path, web_bytes(model, card))
+    write_atomically(path, web_bytes(model, card, bits=bits))
 
 
-def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
+def web_bytes(model: nn.Module, card: ModelCard, *, bits: int | None = None) -> bytes:
     """Return what `export_web` writes; the same model gives the same bytes."""
     if card.model not in WEB_MODELS:
         known = ", ".join(WEB_MODELS)
@@ -138,8 +146,15 @@ def web_bytes(model: nn.Module, card: ModelCard) -> bytes:
         for name, tensor in _checked(model, card).state_dict().items()
         if tensor.is_floating_point()  # batch norm also counts its batches, which nobody needs
     }
+    told: dict[str, Any] = {"format": WEB_FORMAT}
+    if bits is not None:
+        try:
+            tensors = _pack_all(tensors, bits)
+        except ValueError as error:
+            raise ExportError(f"It cannot be written in {bits} bits: {error}") from error
+        told["bits"] = bits
     # One entry, since safetensors writes several in an order that changes from call to call.
-    content = safetensors.torch.save(tensors, {"card": _card_text(card, format=WEB_FORMAT)})
+    content = safetensors.torch.save(tensors, {"card": _card_text(card, **told)})
     if len(content) > WEB_LIMIT:
         raise ExportError(
             f"This {card.model} takes {len(content) / 1000:,.0f} kB, and a page loads at most "
@@ -166,7 +181,20 @@ def _checked(model: nn.Module, card: ModelCard) -> nn.Module:
     return plain
 
 
-def _card_text(card: ModelCard, **more: str) -> str:
+def _pack_all(tensors: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+    """Return kernels and matrices as packed levels beside their scales, and all else in 16 bits."""
+    packed = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 1:
+            packed[name] = halve(name, tensor)
+            continue
+        levels, scales = quantise(tensor, bits)
+        packed[name] = torch.from_numpy(pack(levels, bits))
+        packed[f"{name}.scale"] = scales.flatten().half()
+    return packed
+
+
+def _card_text(card: ModelCard, **more: Any) -> str:
     """Return the card as JSON, without how the model was trained: that may be long."""
     return json.dumps(card.to_json() | {"training": {}} | more, allow_nan=False)
 

@@ -24,6 +24,7 @@ def on_page(page: Page) -> Kind:
         web_bytes(*network(name, **given))
         for name, given in (("linear", {}), ("mlp", {"hidden": 8}), ("small_cnn", {"width": 2}))
     ]
+    good += [web_bytes(*network("small_cnn", width=2), bits=bits) for bits in (3, 8)]
 
     def make(draw: Draw, _: Path) -> Attempt:
         content = damage_web_file(pick(draw, good), draw)
@@ -40,9 +41,10 @@ def damage_web_file(content: bytes, draw: Draw) -> bytes:
     if way < 0.3:
         return damaged(content, draw)
     if way < 0.5:  # a number or two of another size
-        values = np.frombuffer(numbers, "<f4").copy()
+        end = len(numbers) // 4 * 4
+        values = np.frombuffer(numbers[:end], "<f4").copy()
         values[draw.integers(0, len(values), 2)] *= 10.0 ** draw.integers(-45, 38, 2)
-        return content[: 8 + size] + values.tobytes()
+        return content[: 8 + size] + values.tobytes() + numbers[end:]
     if way < 0.75:
         card = json.loads(header["__metadata__"]["card"])
         header["__metadata__"]["card"] = damaged_text(card, draw).decode("latin-1")

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
+from mnist_lab.few_bits import quantise_network
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.training.cards import ModelCard
 from tests.drawn_digits import Stroke, drawings
@@ -67,6 +68,23 @@ def test_javascript_and_python_give_the_same_logits(
     assert found.shape == expected.shape
     assert expected.std() > 0.3  # otherwise the next line says nothing
     assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize(("name", "arguments"), [("small_cnn", {}), ("mlp", {"hidden": 30})])
+def test_weights_in_few_bits_are_the_same_in_both(
+    bench: Page, name: str, arguments: dict[str, Any], bits: int
+) -> None:
+    model, card = network(name, Normalisation(0.2, 0.35), **arguments)
+    images = np.stack([draw_strokes(strokes) for _, _, strokes in drawings()])
+    content = web_bytes(model, card, bits=bits)
+    assert len(content) < len(web_bytes(model, card)) * (bits + 2) / 32
+    found = read_there(bench, content, images)
+    with torch.no_grad():
+        pixels = card.normalisation(torch.from_numpy(images)[:, None])
+        whole, expected = (net(pixels).numpy() for net in (model, quantise_network(model, bits)))
+    assert np.abs(found - expected).max() < 1e-4
+    assert np.abs(found - whole).max() > 1e-3  # something was rounded
 
 
 # --- Strokes -------------------------------------------------------------------------------------

@@ -67,10 +67,12 @@ def overflowing_files() -> dict[str, bytes]:
 def damaged_files(count: int, seed: int = 0) -> list[bytes]:
     """Good files with a few bytes replaced anywhere, or with numbers 2^128 times as large."""
     draw = np.random.default_rng(seed)
-    good = web_bytes(*network("small_cnn", width=2))
-    start = 8 + int.from_bytes(good[:8], "little")
+    whole = web_bytes(*network("small_cnn", width=2))
+    packed = web_bytes(*network("small_cnn", width=2), bits=4)
     files = []
     for k in range(count):
+        good = packed if k % 4 > 1 else whole
+        start = 8 + int.from_bytes(good[:8], "little")
         content = bytearray(good)
         if k % 2:
             for _ in range(draw.integers(1, 4)):

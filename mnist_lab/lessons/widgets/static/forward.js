@@ -234,7 +234,11 @@ export function openNetwork(bytes) {
   const { metadata, tensors } = readSafetensors(bytes);
   const card = readCard(metadata.get("card"));
   const architecture = ARCHITECTURES[card.model];
-  checkShapes(card, tensors, architecture);
+  const shapes = architecture.shapes(
+    (name) => tensors.get(name)?.shape[0] ?? 0, card.classNames.length,
+  );
+  if (card.bits) unpackAll(tensors, shapes, card.bits);
+  checkShapes(card, tensors, shapes);
   const most = Math.max(Math.abs(card.mean), Math.abs(1 - card.mean)) / card.deviation;
   const image = makeStep("image", "normalised image", 1, SIDE, SIDE, most);
   const steps = [image, ...architecture.layers(image, tensors)];
@@ -304,15 +308,40 @@ function readCard(text) {
     "The model's classes have no names that a page could show.",
   );
   demand(new Set(names).size === names.length, "Two of the model's classes have the same name.");
+  const { bits } = card;
+  demand(bits === undefined || (Number.isInteger(bits) && bits >= 2 && bits <= 8),
+    "The model's weights have a number of bits that this page cannot read.");
   const { mean, deviation } = normalisation ?? {};
   demand(Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 1e-6,
     "The file's description of its model cannot be read.");
-  return { model, mean, deviation, classNames: names.slice() };
+  return { model, bits, mean, deviation, classNames: names.slice() };
 }
 
-function checkShapes(card, tensors, architecture) {
-  const side = (name) => tensors.get(name)?.shape[0] ?? 0;
-  const expected = architecture.shapes(side, card.classNames.length);
+/** Put weights in place of levels: rows of whole numbers of a few bits, each times its scale. */
+function unpackAll(tensors, shapes, bits) {
+  for (const [name, shape] of Object.entries(shapes)) {
+    const packed = tensors.get(name);
+    if (!(packed?.values instanceof Uint8Array)) continue;
+    const scales = tensors.get(`${name}.scale`)?.values;
+    const [rows, length] = [shape[0], shape.slice(1).reduce((all, side) => all * side, 1)];
+    const across = Math.ceil(length * bits / 8);
+    demand(scales?.length === rows && packed.shape.length === 2 && packed.shape[1] === across,
+      `${name} does not hold ${rows} x ${length} weights of ${bits} bits.`);
+    const values = new Float32Array(rows * length);
+    const [mask, top] = [2 ** bits - 1, 2 ** (bits - 1) - 1];
+    for (let row = 0, place = 0; row < rows; row += 1) {
+      for (let k = 0; k < length; k += 1, place += 1) {
+        const byte = row * across + (k * bits >> 3); // a level may reach into the next one
+        const both = packed.values[byte] | (packed.values[byte + 1] << 8);
+        values[place] = (((both >> (k * bits & 7)) & mask) - top) * scales[row];
+      }
+    }
+    tensors.set(name, { shape, values });
+    tensors.delete(`${name}.scale`);
+  }
+}
+
+function checkShapes(card, tensors, expected) {
   for (const [name, shape] of Object.entries(expected)) {
     const found = tensors.get(name)?.shape;
     demand(found, `${name} is missing, so this is no ${card.model}.`);

@@ -27,15 +27,32 @@ export async function readBytes(file) {
   }
 }
 
+const SIZES = { F32: 4, F16: 2, U8: 1 }; // bytes of a number
+const READ = {
+  F32: (buffer, begin, end) => new Float32Array(buffer, begin, (end - begin) / 4),
+  F16: (buffer, begin, end) =>
+    Float32Array.from(new Uint16Array(buffer, begin, (end - begin) / 2), readHalf),
+  U8: (buffer, begin, end) => new Uint8Array(buffer, begin, end - begin),
+};
+
+/** A float16: a sign, five bits of exponent, ten of fraction. */
+function readHalf(bits) {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = (bits & 1023) / 1024;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14);
+}
+
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
 const isObject = (value) =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * Read the bytes (Uint8Array) of a file of float32 tensors.
+ * Read the bytes (Uint8Array) of a file of tensors: float32, float16, or bytes.
  *
  * Returns { metadata, tensors }: a Map of strings, and a Map from name to { shape, values }, where
- * values is a Float32Array of finite numbers in row-major order.
+ * values are in row-major order: a Float32Array of finite numbers, or the Uint8Array of the bytes.
  */
 export function readSafetensors(bytes) {
   demand(bytes.length <= LARGEST_FILE, HUGE);
@@ -55,10 +72,10 @@ export function readSafetensors(bytes) {
 
   const tensors = new Map();
   let position = 0;
-  for (const [name, { shape, data_offsets: [begin, end] }] of entries) {
+  for (const [name, { dtype, shape, data_offsets: [begin, end] }] of entries) {
     demand(begin === position, "The file is damaged: its tensors overlap or leave gaps.");
     demand(end <= data.length, "The file has been cut short.");
-    const values = new Float32Array(data.buffer, begin, (end - begin) / 4);
+    const values = READ[dtype](data.buffer, begin, end);
     demand(values.every(Number.isFinite), `${shorten(name)} holds numbers that are not finite.`);
     tensors.set(name, { shape, values });
     position = end;
@@ -82,12 +99,14 @@ function readHeader(bytes) {
 function checkEntry(name, entry) {
   const wrong = `The file is damaged: what it says of ${shorten(name)} makes no sense.`;
   demand(isObject(entry) && Array.isArray(entry.shape) && Array.isArray(entry.data_offsets), wrong);
-  demand(entry.dtype === "F32", `${shorten(name)} is not float32; export the model again.`);
+  demand(Object.hasOwn(SIZES, entry.dtype),
+    `${shorten(name)} has numbers of a kind that this page does not know; export the model again.`);
   const { shape, data_offsets: offsets } = entry;
   demand(shape.length <= 8 && shape.every(isCount), wrong);
   demand(offsets.length === 2 && offsets.every(isCount), wrong);
   const size = shape.reduce((product, side) => product * side, 1);
-  demand(offsets[1] - offsets[0] === 4 * size && offsets[0] % 4 === 0, wrong);
+  const bytes = SIZES[entry.dtype];
+  demand(offsets[1] - offsets[0] === bytes * size && offsets[0] % bytes === 0, wrong);
 }
 
 /** A name from a file, as a sentence can bear it. */

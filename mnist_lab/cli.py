@@ -92,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_export(commands)
+    _add_promote(commands)
     _add_serve(commands)
     _add_bench(commands)
     _add_verify(commands)
@@ -311,6 +312,37 @@ def _add_export(commands: Any) -> None:
     parser.set_defaults(run=_export)
 
 
+def _add_promote(commands: Any) -> None:
+    parser = commands.add_parser(
+        "promote",
+        help="let a new network be served, if it is better than the one that is",
+        description="Let the network that is served and a new one read the same digits, and serve "
+        "the new one from now on if it reads more of those on which they differ than chance would "
+        "explain (exact paired test, 5 %). Otherwise nothing changes and the status is 1, so that "
+        "a nightly job can train, and promote what deserves it. Versions are kept, v1, v2, ...",
+        epilog="With --json: promoted (a name, or null), served, champion_only and challenger_only "
+        "(digits that one of them alone read rightly), p_value, n. A service reads the pointer "
+        "when it starts.",
+    )
+    parser.add_argument("folder", type=_path, metavar="VERSIONS", help="folder of the versions")
+    parser.add_argument(
+        "challenger", type=_path, metavar="DIR", nargs="?", help="folder of the new checkpoint"
+    )
+    parser.add_argument(
+        "--data",
+        type=_name,
+        default="mnist",
+        metavar="PATH",
+        help="labelled digits that neither has learnt from, as evaluate takes them (default: the "
+        "5,000 of MNIST that train holds out)",
+    )
+    parser.add_argument(
+        "--back", action="store_true", help="serve again what was served before; no DIR then"
+    )
+    _add_json(parser)
+    parser.set_defaults(run=_promote)
+
+
 def _add_serve(commands: Any) -> None:
     parser = commands.add_parser(
         "serve",
@@ -322,7 +354,9 @@ def _add_serve(commands: Any) -> None:
         epilog="Try it: curl --data-binary @picture.png http://127.0.0.1:8000/read. Whoever can "
         "reach the address may use it: it asks nobody who they are.",
     )
-    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument(
+        "folder", type=_path, metavar="DIR", help="folder of a checkpoint, or of versions"
+    )
     parser.add_argument(
         "--host",
         type=_name,
@@ -865,20 +899,72 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _promote(arguments: argparse.Namespace) -> int:
+    from mnist_lab.data.mnist import load_mnist
+    from mnist_lab.data.splits import split
+    from mnist_lab.handwriting.own_digits import load_own_digits
+    from mnist_lab.handwriting.reader import load_reader
+    from mnist_lab.serving.versions import Duel, Versions, VersionsError, compare
+
+    versions = Versions(arguments.folder)
+    if arguments.back == bool(arguments.challenger):
+        raise VersionsError("Name the new checkpoint's folder, or say --back; one of the two.")
+    if arguments.back:
+        name = versions.roll_back()
+        _say(f"{name} is served again.")
+        _end(arguments, {"promoted": name, "served": name})
+        return 0
+    if versions.served is None:
+        duel, better = Duel(0, 0, 0), True
+    else:
+        if arguments.data == "mnist":
+            digits = split(load_mnist().train, seed=0)[1]
+        else:
+            digits = load_own_digits(arguments.data, prefer="test")
+        champion, challenger = (
+            load_reader(place, device="cpu") for place in (versions.path(), arguments.challenger)
+        )
+        for reader in (champion, challenger):
+            _check_size(digits, reader.card.input_size, arguments.data)
+        duel = compare(champion, challenger, digits)
+        better = duel.challenger_is_better()
+        _say(
+            f"Of {duel.count:,} digits the one that is served reads {duel.only_champion} that the "
+            f"new one does not, and the new one {duel.only_challenger} (p = {duel.p_value:.2g})."
+        )
+    promoted = None
+    if better:
+        promoted = versions.add(arguments.challenger)
+        versions.promote(promoted)
+    _say(f"{promoted} is served now." if promoted else f"{versions.served} stays.")
+    told = {
+        "champion_only": duel.only_champion,
+        "challenger_only": duel.only_challenger,
+        "p_value": duel.p_value,
+        "n": duel.count,
+    }
+    _end(arguments, {"promoted": promoted, "served": versions.served, **told})
+    return 0 if better else 1
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     try:
         from mnist_lab.serving.service import Limits, listen, make_app, serve
         from mnist_lab.serving.sessions import load_served
+        from mnist_lab.serving.versions import POINTER, Versions
     except ImportError as error:  # it says which extra brings what is missing
         raise ValueError(str(error)) from error
 
-    reader = load_served(arguments.folder)
+    folder = arguments.folder
+    if (folder / POINTER).exists():
+        folder = Versions(folder).path()
+    reader = load_served(folder)
     limits = Limits(megabytes=arguments.megabytes, seconds=arguments.seconds)
     app = make_app(reader, limits)
     with listen(arguments.host, arguments.port) as waiting:
         host, port = waiting.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        _tell(f"Reading at http://{shown}:{port}/read with a {reader.card.model}; Ctrl-C stops.")
+        _tell(f"Reading at http://{shown}:{port}/read with {folder}; Ctrl-C stops.")
         serve(app, waiting)
     return 0
 

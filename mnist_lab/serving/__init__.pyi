@@ -10,3 +10,8 @@ from .service import take_pictures as take_pictures
 from .sessions import OnnxNetwork as OnnxNetwork
 from .sessions import load_onnx as load_onnx
 from .sessions import load_served as load_served
+from .versions import POINTER as POINTER
+from .versions import Duel as Duel
+from .versions import Versions as Versions
+from .versions import VersionsError as VersionsError
+from .versions import compare as compare

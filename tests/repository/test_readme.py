@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -65,6 +66,19 @@ def test_the_version_is_one() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_an_archive_is_told_what_a_citation_tells() -> None:
+    """A publisher adds the identifier that an archive gives, and nothing else."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    told = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    for key in ("title", "version", "license", "keywords"):
+        assert told[key] == cited[key], key
+    assert told["description"] == cited["abstract"]
+    assert told["creators"] == cited["authors"]
+    book = cited["preferred-citation"]
+    assert (book["title"], book["authors"]) == (cited["title"], cited["authors"])
+    assert str(book["year"]) == str(cited["date-released"])[:4]
 
 
 def test_one_licence_everywhere() -> None:

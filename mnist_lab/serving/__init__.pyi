@@ -15,3 +15,7 @@ from .versions import Duel as Duel
 from .versions import Versions as Versions
 from .versions import VersionsError as VersionsError
 from .versions import compare as compare
+from .watching import SLACK as SLACK
+from .watching import Cusum as Cusum
+from .watching import find_alarms as find_alarms
+from .watching import limit_for as limit_for

@@ -6,38 +6,43 @@
 // The steps of handwriting/paper.py, which says why; tests hold the two together.
 
 import {
-  bothWays, close, frame, label, largestOf, like, narrow, otsu, quantileOf, reduce, rimOf, soften,
-  strokeWidth, widen,
+  above, bothWays, close, each, frame, label, largestOf, like, narrow, otsu, quantileOf, reduce, rimOf,
+  soften, strokeWidth, widen,
 } from "./raster.js";
 
 const SIDE = 400; // pixels of the small copy's longer side, in which the paper is looked for
+// Brightness as the eye has it (ITU-R 601-2), then red, green and blue.
+const CHANNELS = [[19595, 38470, 7471], [65536, 0, 0], [0, 65536, 0], [0, 0, 65536]];
 const TINY = 60; // pixels of a shorter side; in less there is no room for a shadow
-
-const shrink = (image, side) =>
-  reduce(image, Math.max(1, Math.ceil(Math.max(image.width, image.height) / side)));
 
 /** Turn colours into the grey in which ink is clearest: brightness, or one of the three colours. */
 export function toGrey({ data, width, height }) {
-  const channel = (pick) => {
-    const values = new Uint8Array(width * height);
-    for (let place = 0, from = 0; place < values.length; place += 1, from += 4) {
-      values[place] = pick(from);
-    }
-    return { values, width, height };
-  };
-  const grey = channel(
-    (k) => (19595 * data[k] + 38470 * data[k + 1] + 7471 * data[k + 2] + 32768) >> 16);
-  const colours = [0, 1, 2].map((colour) => channel((k) => data[k + colour]));
-  const contrasts = colours.map(contrastOf);
+  const times = timesFor({ width, height }, SIDE / 2);
+  const contrasts = CHANNELS.map((weights) =>
+    contrastOf(reduce(mix({ data, width, height }, weights), times)));
   const best = contrasts.indexOf(Math.max(...contrasts));
   // JPEG keeps colours less sharp than brightness: they must be worth it.
-  return contrasts[best] > 1.5 * contrastOf(grey) ? colours[best] : grey;
+  const isWorthIt = contrasts[best] > 1.5 * contrasts[0];
+  return mix({ data, width, height }, CHANNELS[isWorthIt ? best : 0]);
 }
 
-function contrastOf(image) {
-  const small = shrink(image, SIDE / 2);
+const timesFor = ({ width, height }, side) => Math.max(1, Math.ceil(Math.max(width, height) / side));
+
+const shrink = (image, side) => reduce(image, timesFor(image, side));
+
+/** Add a pixel's red, green and blue, each with its weight; the weights are parts of 65,536. */
+function mix({ data, width, height }, [red, green, blue]) {
+  const values = new Uint8Array(width * height);
+  for (let place = 0, from = 0; place < values.length; place += 1, from += 4) {
+    values[place] =
+      (red * data[from] + green * data[from + 1] + blue * data[from + 2] + 32768) >>> 16;
+  }
+  return { values, width, height };
+}
+
+function contrastOf(small) {
   const [near, around] = [soften(small), blur(small, Math.max(small.width, small.height) / 20)];
-  return largestOf(near.values.map((value, place) => Math.abs(value - around.values[place])));
+  return largestOf(each(near, (value, place) => Math.abs(value - around.values[place])).values);
 }
 
 /** A Gaussian blur; beyond the edge the picture goes on as its last pixel. */
@@ -64,41 +69,52 @@ function blur(image, width) {
 
 /** How strong ink is: what differs from the paper, whichever of the two is darker. */
 export function takePaperAway(grey) {
-  const { width, height } = grey;
-  const times = Math.max(1, Math.ceil(Math.max(width, height) / SIDE));
+  const times = timesFor(grey, SIDE);
   const small = soften(reduce(grey, times));
   const sign = findSignOfInk(shrink(grey, SIDE / 2));
-  const signed = like(small, small.values.map((value) => sign * value));
-  const follows = Math.min(small.width, small.height) >= TINY;
+  if (Math.min(small.width, small.height) < TINY) {
+    const rim = rimOf(grey); // as bright everywhere as it is along the rim
+    return each(grey, (value) => strengthOf(rim, value, sign));
+  }
+  const closed = closePaper(each(small, (value) => sign * value));
   // The edge of a shadow is less sharp in the copy; there the side counts that looks less like ink.
-  const paper = follows ? narrow(closePaper(signed), times > 1 ? 2 : 1) : null;
-  const rim = sign * rimOf(grey);
+  const paper = each(narrow(closed, times > 1 ? 2 : 1), (value) => sign * value);
+  const { width, height } = grey;
+  const columns = spread(width, times, small.width);
+  const rows = spread(height, times, small.height);
   const ink = new Float32Array(width * height);
+  const across = new Float32Array(small.width); // the paper's brightness in one row of the picture
   for (let y = 0, place = 0; y < height; y += 1) {
-    const [row, nextRow, below] = between(y, times, small.height);
+    const [one, two] = [rows.first[y] * small.width, rows.second[y] * small.width];
+    for (let x = 0; x < small.width; x += 1) {
+      across[x] = paper.values[one + x] + rows.share[y] * (paper.values[two + x] - paper.values[one + x]);
+    }
     for (let x = 0; x < width; x += 1, place += 1) {
-      let level = rim;
-      if (paper) {
-        const [column, nextColumn, beside] = between(x, times, small.width);
-        const [one, two] = [row, nextRow].map((start) => start * small.width);
-        const { values } = paper;
-        const upper = values[one + column] + beside * (values[one + nextColumn] - values[one + column]);
-        const lower = values[two + column] + beside * (values[two + nextColumn] - values[two + column]);
-        level = upper + below * (lower - upper);
-      }
-      const swallowed = level - sign * grey.values[place];
-      // In a deeper shadow there is little but noise.
-      if (swallowed > 0) ink[place] = sign > 0 ? (swallowed * 255) / Math.max(64, level) : swallowed;
+      const left = across[columns.first[x]];
+      const level = left + columns.share[x] * (across[columns.second[x]] - left);
+      ink[place] = strengthOf(level, grey.values[place], sign);
     }
   }
   return { values: ink, width, height };
 }
 
-/** Between which two pixels of the small copy a pixel's middle lies, and how far from the first. */
-function between(place, times, size) {
-  const at = Math.min(size - 1, Math.max(0, (place + 0.5) / times - 0.5));
-  const first = Math.floor(at);
-  return [first, Math.min(size - 1, first + 1), at - first];
+function strengthOf(paper, value, sign) {
+  const swallowed = Math.max(0, sign * (paper - value));
+  // In a deeper shadow there is little but noise.
+  return sign > 0 ? (swallowed * 255) / Math.max(64, paper) : swallowed;
+}
+
+/** Between which two pixels of the small copy each pixel's middle lies, and how far from the first. */
+function spread(count, times, size) {
+  const [first, second] = [new Int32Array(count), new Int32Array(count)];
+  const share = new Float32Array(count);
+  for (let k = 0; k < count; k += 1) {
+    const at = Math.min(size - 1, Math.max(0, (k + 0.5) / times - 0.5));
+    first[k] = Math.floor(at);
+    second[k] = Math.min(size - 1, first[k] + 1);
+    share[k] = at - first[k];
+  }
+  return { first, second, share };
 }
 
 /** 1 if ink is darker than the paper, -1 if it is lighter. */
@@ -111,14 +127,13 @@ export function findSignOfInk(image) {
     return rim - least >= largestOf(values) - rim ? 1 : -1;
   }
   // On a scale of ratios, ink in a shadow stands out as much as ink in the light.
-  const levels = like(image, values.map((value) => Math.log(value / 16 + 1)));
+  const levels = each(image, (value) => Math.log(value / 16 + 1));
   const hats = [1, -1].map((way) => {
-    const signed = like(levels, levels.values.map((value) => way * value));
-    const filled = fill(signed, reach);
-    return like(image, filled.values.map((value, place) => value - signed.values[place]));
+    const signed = each(levels, (value) => way * value);
+    return each(fill(signed, reach), (value, place) => value - signed.values[place]);
   });
   const strong = 0.5 * Math.max(...hats.map((hat) => largestOf(hat.values)));
-  const [dark, light] = hats.map((hat) => like(hat, Uint8Array.from(hat.values, (v) => v > strong)));
+  const [dark, light] = hats.map((hat) => above(hat, strong));
   const onPaper = (one, other) => widen(one, 2).values.reduce(
     (sum, value, place) => sum + (value && !one.values[place] && !other.values[place] ? 1 : 0), 0);
   return onPaper(dark, light) > onPaper(light, dark) ? 1 : -1;
@@ -127,11 +142,10 @@ export function findSignOfInk(image) {
 /** Whether something unlike the rim holds a large square, strokes on it left aside. */
 function showsASheet(image, side) {
   const { values, width, height } = image;
-  const threshold = otsu(values);
-  const bright = like(image, Float32Array.from(values, (value) => (value > threshold ? 1 : 0)));
-  const light = rimOf(bright) > 0.5;
-  const unlike = bright.values.map((value) => ((value > 0) !== light ? 1 : 0));
-  const solid = close(like(image, unlike), Math.floor(side / 2)).values;
+  const bright = above(image, otsu(values));
+  const light = rimOf(bright) > 0.5 ? 1 : 0;
+  const unlike = each(bright, (value) => (value === light ? 0 : 1), Uint8Array);
+  const solid = close(unlike, Math.floor(side / 2)).values;
   const largest = new Int32Array(values.length); // the square whose lower right corner is here
   let most = 0;
   for (let y = 0, place = 0; y < height; y += 1) {
@@ -184,9 +198,8 @@ function closePaper(image) {
   const { width, height } = image;
   const rough = everySecond(image);
   const filled = fill(rough, Math.floor(Math.max(rough.width, rough.height) / 6));
-  const pits = filled.values.map((value, place) => value - rough.values[place]);
-  const deep = 0.35 * largestOf(pits);
-  const strokes = 2 * strokeWidth(like(rough, Uint8Array.from(pits, (pit) => (pit > deep ? 1 : 0))));
+  const pits = each(filled, (value, place) => value - rough.values[place]);
+  const strokes = 2 * strokeWidth(above(pits, 0.35 * largestOf(pits.values)));
   const side = Math.min(
     Math.max(9, 2 * Math.ceil(2 * strokes) + 1), Math.floor(Math.max(width, height) / 3));
   return close(image, Math.floor(side / 2));
@@ -217,9 +230,8 @@ export function noiseFloor({ values }) {
 /** Where ink is a stroke: strong somewhere, and fainter where it hangs together with that. */
 export function thresholdInk(ink) {
   const floor = noiseFloor(ink);
-  const strong = Math.max(floor, otsu(ink.values.map((value) => (value > floor ? value : 0))));
-  const faint = Math.max(floor, strong / 2);
-  const mask = like(ink, Uint8Array.from(ink.values, (value) => (value > faint ? 1 : 0)));
+  const strong = Math.max(floor, otsu(each(ink, (value) => (value > floor ? value : 0)).values));
+  const mask = above(ink, Math.max(floor, strong / 2));
   const { labels, boxes } = label(mask, false);
   const goesOn = new Uint8Array(boxes.length);
   for (let k = 0; k < labels.length; k += 1) if (ink.values[k] > strong) goesOn[labels[k]] = 1;

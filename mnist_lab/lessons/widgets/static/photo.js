@@ -11,42 +11,35 @@ import { PhotoError } from "./photo-error.js";
 import {
   cutApart, joinPieces, putInReadingOrder, splitIntoPieces, tellDigits,
 } from "./photo-pieces.js";
-import { fitLikeMnist, resize, roundEven } from "./preprocess.js";
+import { takePrintedAway } from "./printed.js";
+import { fitLikeMnist, roundEven } from "./preprocess.js";
 import { largestOf, like, quantileOf, widen } from "./raster.js";
 
-const WORKING_SIDE = 1_600; // pixels; a longer side is shrunk first: digits need no more
+export const WORKING_SIDE = 1_600; // pixels of the longer side; digits need no more
 const FAINTEST = 32; // of 255; below this contrast with the paper there is nothing to read
 const WEAKEST = 32; // of 255; a digit's box goes as far as what is stronger
 
-/** Find all digits in the pixels of a canvas, { data, width, height }; throws PhotoError. */
+/** Find all digits in the pixels of a canvas, { data, width, height }, whose longer side has at most
+ * WORKING_SIDE pixels; throws PhotoError. */
 export function* searchPage(pixels) {
-  const shrinkage = Math.max(1, Math.max(pixels.width, pixels.height) / WORKING_SIDE);
-  let grey = toGrey(pixels);
+  const grey = toGrey(pixels);
   yield "grey";
-  if (shrinkage > 1) {
-    const [width, height] = [grey.width, grey.height].map(
-      (side) => Math.max(1, roundEven(side / shrinkage)));
-    grey = resize(grey, width, height);
-    yield "shrunk";
-  }
   const ink = takePaperAway(grey);
   if (largestOf(ink.values, 0) < FAINTEST) {
     throw new PhotoError("It shows no digit: nothing stands out from the paper.");
   }
   yield "ink";
-  const mask = thresholdInk(ink);
+  const strokes = thresholdInk(ink);
   yield "strokes";
+  const mask = takePrintedAway(strokes);
+  yield "handwriting";
   if (!mask.values.includes(1)) {
     throw new PhotoError("It shows no digit: there are only lines on the paper.");
   }
   const { digits, rest } = tellDigits(joinPieces(splitIntoPieces(mask)));
   yield "pieces";
   const lines = putInReadingOrder(cutApart(digits));
-  const boxOf = ({ left, top, right, bottom }) => ({
-    left: Math.round(left * shrinkage), top: Math.round(top * shrinkage),
-    right: Math.min(pixels.width, Math.round(right * shrinkage)),
-    bottom: Math.min(pixels.height, Math.round(bottom * shrinkage)),
-  });
+  const boxOf = ({ left, top, right, bottom }) => ({ left, top, right, bottom });
   return {
     lines: lines.map((line) => line.map((piece) =>
       ({ image: fitLikeMnist(cutFrom(piece, ink, mask)), box: boxOf(piece) }))),

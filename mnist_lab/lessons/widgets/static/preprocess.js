@@ -109,7 +109,7 @@ export function fitLikeMnist(ink) {
 }
 
 /** Bring an image to a size, one direction after the other, as Pillow does. */
-export const resize = (image, width, height, alongRows = shrink) =>
+const resize = (image, width, height, alongRows) =>
   turn(alongRows(turn(alongRows(image, width)), height));
 
 /** Interpolate between the pixels of rows: Pillow's bicubic filter, for what grows. */

@@ -5,6 +5,18 @@
 /** A picture of the same size as another, with other values. */
 export const like = ({ width, height }, values) => ({ values, width, height });
 
+/** Another picture of the same size: what `make(value, place)` makes of each value. */
+export function each(image, make, Kind = Float32Array) {
+  const { values } = image;
+  const made = new Kind(values.length);
+  for (let k = 0; k < made.length; k += 1) made[k] = make(values[k], k);
+  return like(image, made);
+}
+
+/** Where values are above a threshold, as a mask of 0 and 1. */
+export const above = (image, threshold) =>
+  each(image, (value) => (value > threshold ? 1 : 0), Uint8Array);
+
 /** Average blocks of times x times pixels; those at the right and lower edge may be smaller. */
 export function reduce({ values, width, height }, times) {
   const [across, down] = [Math.ceil(width / times), Math.ceil(height / times)];
@@ -60,7 +72,7 @@ function largestAlongRows({ values, width, height }, reach) {
 export const widen = (image, reach) =>
   (reach < 1 ? image : bothWays(image, (rows) => largestAlongRows(rows, reach)));
 
-const negate = (image) => like(image, Float32Array.from(image.values, (value) => -value));
+const negate = (image) => each(image, (value) => -value);
 
 /** The smallest value in that square. */
 export const narrow = (image, reach) => negate(widen(negate(image), reach));

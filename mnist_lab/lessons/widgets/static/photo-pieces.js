@@ -6,7 +6,6 @@
 //
 // The steps of handwriting/pieces.py, which says why; tests hold the two together.
 
-import { PhotoError } from "./photo-error.js";
 import { label, maskOf, medianOf, outlineOf } from "./raster.js";
 
 const SMALLEST = 0.35; // of the usual height of digits; what is lower is none
@@ -19,6 +18,9 @@ const OUTLINE = 400; // points of an outline, which are enough to find what is n
 const heightOf = ({ top, bottom }) => bottom - top;
 const widthOf = ({ left, right }) => right - left;
 const longerOf = (box) => Math.max(widthOf(box), heightOf(box));
+
+/** What keeps a picture from being read; the message is a sentence for whoever chose it. */
+export class PhotoError extends Error {}
 
 /** Return connected pieces of ink, without dust. */
 export function splitIntoPieces(mask) {

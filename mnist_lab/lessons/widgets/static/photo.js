@@ -7,9 +7,8 @@
 // MNIST's. A box is { left, top, right, bottom } in pixels of the picture.
 
 import { noiseFloor, takePaperAway, thresholdInk, toGrey } from "./paper.js";
-import { PhotoError } from "./photo-error.js";
 import {
-  cutApart, joinPieces, putInReadingOrder, splitIntoPieces, tellDigits,
+  PhotoError, cutApart, joinPieces, putInReadingOrder, splitIntoPieces, tellDigits,
 } from "./photo-pieces.js";
 import { takePrintedAway } from "./printed.js";
 import { fitLikeMnist, roundEven } from "./preprocess.js";

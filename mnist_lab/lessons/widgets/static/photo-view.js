@@ -39,7 +39,8 @@ export class PhotoReader {
         this.door("Read a photo", this.input), this.door("Use the camera", this.camera, "camera"),
         this.put, this.input, this.camera),
       make("p", { className: "advice" }, WHERE), this.canvas, this.status, this.inside,
-      make("p", { className: "advice" }, WHAT_FOR));
+      make("details", {}, make("summary", {}, "What a photo may show"),
+        make("p", { className: "advice" }, WHAT_FOR)));
   }
 
   chooser(properties) {
@@ -143,7 +144,7 @@ export class PhotoReader {
   list() {
     if (!this.page || !this.inside.open) return;
     this.got.replaceChildren(...this.page.lines.flat().map(({ image, name, probability }) =>
-      thumbnail(image, `${name}: ${percent(probability)}`, probability < DOUBTFUL)));
+      thumbnail(image, `${name}: ${percent(probability, ">")}`, probability < DOUBTFUL)));
     this.paintList();
   }
 

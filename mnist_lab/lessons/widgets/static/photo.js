@@ -6,13 +6,14 @@
 // What Python does besides: it sets the digits of turned pages upright, and makes strokes as wide as
 // MNIST's. A box is { left, top, right, bottom } in pixels of the picture.
 
-import { noiseFloor, takePaperAway, thresholdInk, toGrey } from "./paper.js";
+import { takePaperAway, thresholdInk, toGrey } from "./paper.js";
 import {
   PhotoError, cutApart, joinPieces, putInReadingOrder, splitIntoPieces, tellDigits,
 } from "./photo-pieces.js";
-import { takePrintedAway } from "./printed.js";
+import { takeFramesAway, takeRimsAway } from "./printed.js";
 import { fitLikeMnist, roundEven } from "./preprocess.js";
 import { largestOf, like, quantileOf, widen } from "./raster.js";
+import { takeLongLinesAway, takeRuledLinesAway } from "./ruled.js";
 
 export const WORKING_SIDE = 1_600; // pixels of the longer side; digits need no more
 const FAINTEST = 32; // of 255; below this contrast with the paper there is nothing to read
@@ -30,7 +31,9 @@ export function* searchPage(pixels) {
   yield "ink";
   const strokes = thresholdInk(ink);
   yield "strokes";
-  const mask = takePrintedAway(strokes);
+  const unruled = takeRuledLinesAway(ink, strokes);
+  yield "no ruled lines";
+  const mask = takeRimsAway(takeLongLinesAway(takeFramesAway(unruled)));
   yield "handwriting";
   if (!mask.values.includes(1)) {
     throw new PhotoError("It shows no digit: there are only lines on the paper.");

@@ -1,23 +1,13 @@
-// What is on a page and is no handwriting: frames of boxes and tables, lines under digits, dark rims.
+// What is on a page and is no handwriting: frames of boxes and tables, and dark rims.
 //
-//   const rest = takePrintedAway(mask, ink);   // before sizes are compared: beside a grid digits are specks
+//   takeRimsAway(takeFramesAway(mask));   // before sizes are compared: beside a grid digits are specks
 //
 // The steps of handwriting/lines.py, which says why; tests hold the two together.
 
-import {
-  above, each, label, largestOf, like, maskOf, medianOf, narrow, outlineOf, quantileOf, strokeWidth,
-  turn, widen,
-} from "./raster.js";
+import { each, label, like, maskOf, outlineOf, strokeWidth, tallestOf, turn, widen } from "./raster.js";
 
 const heightOf = ({ top, bottom }) => bottom - top;
 const widthOf = ({ left, right }) => right - left;
-const tallestOf = (mask) =>
-  label(mask).boxes.slice(1).reduce((most, box) => Math.max(most, heightOf(box)), 0);
-const without = (mask, other) => each(mask, (value, place) => (other[place] ? 0 : value), Uint8Array);
-const isEmpty = (mask) => !mask.values.includes(1);
-
-/** Take away lines, frames and rims; `mask` is where ink is strong enough for a stroke. */
-export const takePrintedAway = (mask) => takeRimsAway(takeFramesAway(mask));
 
 /** Take frames away: what has other writing in its holes, or is an empty rectangle. */
 export function takeFramesAway(mask) {
@@ -46,7 +36,7 @@ export function takeFramesAway(mask) {
       if (!inside[y * own.width + x]) kept.values[(box.top + y) * mask.width + box.left + x] = 0;
     });
   });
-  return isEmpty(kept) ? mask : kept; // a nought may be square
+  return kept.values.includes(1) ? kept : mask; // a nought may be square
 }
 
 function forEachIn({ values, width }, act) {

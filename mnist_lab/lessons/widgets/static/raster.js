@@ -261,3 +261,7 @@ export function strokeWidth(mask) {
   for (let k = 0; k < mask.values.length; k += 1) area += mask.values[k] ? 1 : 0;
   return (2 * area) / Math.max(1, outlineOf(mask, true).length);
 }
+
+/** The height of the tallest piece of a mask. */
+export const tallestOf = (mask) =>
+  label(mask).boxes.slice(1).reduce((most, { top, bottom }) => Math.max(most, bottom - top), 0);

@@ -16,14 +16,12 @@ const CHANNELS = [[19595, 38470, 7471], [65536, 0, 0], [0, 65536, 0], [0, 0, 655
 const TINY = 60; // pixels of a shorter side; in less there is no room for a shadow
 
 /** Turn colours into the grey in which ink is clearest: brightness, or one of the three colours. */
-export function toGrey({ data, width, height }) {
-  const times = timesFor({ width, height }, SIDE / 2);
-  const contrasts = CHANNELS.map((weights) =>
-    contrastOf(reduce(mix({ data, width, height }, weights), times)));
+export function toGrey(pixels) {
+  const times = timesFor(pixels, SIDE / 2);
+  const contrasts = CHANNELS.map((weights) => contrastOf(reduce(mix(pixels, weights), times)));
   const best = contrasts.indexOf(Math.max(...contrasts));
   // JPEG keeps colours less sharp than brightness: they must be worth it.
-  const isWorthIt = contrasts[best] > 1.5 * contrasts[0];
-  return mix({ data, width, height }, CHANNELS[isWorthIt ? best : 0]);
+  return mix(pixels, CHANNELS[contrasts[best] > 1.5 * contrasts[0] ? best : 0]);
 }
 
 const timesFor = ({ width, height }, side) => Math.max(1, Math.ceil(Math.max(width, height) / side));

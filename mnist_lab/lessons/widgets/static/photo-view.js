@@ -12,9 +12,9 @@ const SLICE = 30; // milliseconds after which the page may do something else
 const SMALLEST_VIEW = 640; // pixels: a smaller picture is enlarged, so that boxes can be drawn on it
 const WORKING = "Reading the photo …";
 const WHERE = "Or drop one on the sheet, or paste it. It is read in this page and goes nowhere else.";
-const WHAT_FOR = "Dark ink on light paper or the reverse, one digit or a page of them; shadows, frames of " +
-  "boxes and tables and dark rims are taken away. These are the steps of chapter 14, reduced: neither " +
-  "ruled lines nor the slant of a turned page are taken out, and strokes keep their width.";
+const WHAT_FOR = "Digits on paper that is lighter or darker than they are, one or a page of them; shadows, " +
+  "ruled lines, frames and dark rims are taken away. These are the steps of chapter 14, but for two: " +
+  "the digits of a turned page are not set upright, and strokes keep their width.";
 
 const pause = () => new Promise((done) => { setTimeout(done); });
 
@@ -24,8 +24,9 @@ export class PhotoReader {
     this.network = network;
     this.asked = 0; // numbers what was asked for: a photo that is read slowly does not win later
     this.page = null; // { canvas, lines, unread }, each digit of a line with { image, box, read }
-    this.input = this.chooser({});
-    this.camera = this.chooser({ capture: "environment" });
+    this.input = this.chooser();
+    this.camera = this.chooser();
+    this.camera.setAttribute("capture", "environment"); // the camera that looks away from its owner
     this.put = make("button", { type: "button", hidden: true }, "Put it away");
     this.put.addEventListener("click", () => this.putAway());
     this.canvas = make("canvas", { className: "photo-page", role: "img", hidden: true });
@@ -43,8 +44,8 @@ export class PhotoReader {
         make("p", { className: "advice" }, WHAT_FOR)));
   }
 
-  chooser(properties) {
-    const input = make("input", { type: "file", accept: "image/*", hidden: true, ...properties });
+  chooser() {
+    const input = make("input", { type: "file", accept: "image/*", hidden: true });
     input.addEventListener("change", () => {
       const files = [...input.files];
       input.value = ""; // so that the same file can be chosen again
@@ -185,7 +186,7 @@ function drawBox(context, { box, scale, pixel, colour, name }) {
   context.setLineDash(name ? [] : [4 * pixel, 3 * pixel]);
   context.strokeRect(left, top, width, height);
   if (!name) return;
-  const size = Math.max(13 * pixel, Math.min(0.3 * height, 22 * pixel));
+  const size = pixel * Math.max(9, Math.min((0.35 * height) / pixel, 22));
   context.font = `600 ${size}px system-ui, sans-serif`;
   const tag = Math.max(size, context.measureText(name).width + 0.5 * size);
   const above = Math.max(0, top - 1.15 * size); // at the upper edge it lies within the box

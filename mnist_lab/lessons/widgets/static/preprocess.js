@@ -4,8 +4,6 @@
 // rounding included; tests hold the two together. A stroke is a list of points [x, y], y downwards, in any
 // unit: the digit is drawn anew in its own size, so that neither the pen nor the place matters.
 
-import { turn } from "./raster.js";
-
 const SIDE = 28; // pixels of a side of the result
 const BOX = 20; // pixels that the digit's longer side gets
 const PEN = 2.6; // pixels of that box: how wide a line is
@@ -160,6 +158,17 @@ function shrink(image, width) {
     }
   }
   return { values, width, height: image.height };
+}
+
+/** Swap rows and columns. */
+export function turn({ values, width, height }) {
+  const turned = new values.constructor(values.length);
+  for (let row = 0; row < height; row += 1) {
+    for (let column = 0; column < width; column += 1) {
+      turned[column * height + row] = values[row * width + column];
+    }
+  }
+  return { values: turned, width: height, height: width };
 }
 
 /** Lay the digit on 28x28 so that its centre of mass is at pixel 14, where MNIST has it. */

@@ -4,7 +4,8 @@
 //
 // The steps of handwriting/lines.py, which says why; tests hold the two together.
 
-import { each, label, like, maskOf, outlineOf, strokeWidth, tallestOf, turn, widen } from "./raster.js";
+import { turn } from "./preprocess.js";
+import { each, label, like, maskOf, outlineOf, strokeWidth, tallestOf, widen } from "./raster.js";
 
 const heightOf = ({ top, bottom }) => bottom - top;
 const widthOf = ({ left, right }) => right - left;

@@ -2,6 +2,8 @@
 //
 // A photo has millions of pixels: plain loops, no objects for single pixels.
 
+import { turn } from "./preprocess.js";
+
 /** A picture of the same size as another, with other values. */
 export const like = ({ width, height }, values) => ({ values, width, height });
 
@@ -33,17 +35,6 @@ export function reduce({ values, width, height }, times) {
     }
   }
   return { values: small, width: across, height: down };
-}
-
-/** Swap rows and columns. */
-export function turn({ values, width, height }) {
-  const turned = new values.constructor(values.length);
-  for (let row = 0; row < height; row += 1) {
-    for (let column = 0; column < width; column += 1) {
-      turned[column * height + row] = values[row * width + column];
-    }
-  }
-  return { values: turned, width: height, height: width };
 }
 
 /** Apply what works along rows to rows and then to columns. */

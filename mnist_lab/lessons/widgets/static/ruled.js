@@ -6,7 +6,8 @@
 // The steps of handwriting/lines.py, which says why; tests hold the two together.
 
 import { noiseFloor } from "./paper.js";
-import { above, each, label, maskOf, medianOf, tallestOf, turn } from "./raster.js";
+import { turn } from "./preprocess.js";
+import { above, each, label, maskOf, medianOf, tallestOf } from "./raster.js";
 
 const COVER = 0.85; // of its way through the picture, for a line to be ruled
 const THICKEST = 8; // pixels of a copy that is 400 to 800 pixels wide

@@ -30,7 +30,9 @@ export class PhotoReader {
     this.put = make("button", { type: "button", hidden: true }, "Put it away");
     this.put.addEventListener("click", () => this.putAway());
     this.canvas = make("canvas", { className: "photo-page", role: "img", hidden: true });
-    this.status = make("div", { className: "photo-read", role: "status" });
+    this.digits = make("p", { className: "digits" });
+    this.words = make("p", { className: "said" });
+    this.status = make("div", { className: "photo-read", role: "status" }, this.digits, this.words);
     this.got = make("ol", { className: "examples" });
     this.inside = make("details", { hidden: true },
       make("summary", {}, "See each digit as the network gets it"), this.got);
@@ -65,7 +67,7 @@ export class PhotoReader {
     if (files.length === 0) return; // the choice was cancelled
     const asked = (this.asked += 1);
     const isCurrent = () => asked === this.asked;
-    this.say([WORKING]);
+    this.words.textContent = WORKING;
     try {
       if (files.length > 1) throw new PhotoError(`One photo at a time; these are ${files.length}.`);
       const canvas = await openPicture(files[0], WORKING_SIDE);
@@ -74,7 +76,7 @@ export class PhotoReader {
     } catch (error) {
       if (!isCurrent()) return;
       const why = error instanceof PhotoError ? error.message : "The photo could not be read.";
-      this.say([why, ...(this.page ? ["The photo before it stays."] : [])]);
+      this.words.textContent = this.page ? `${why} The photo before it stays.` : why;
     }
   }
 
@@ -116,7 +118,8 @@ export class PhotoReader {
 
   show(page) {
     this.page = page;
-    this.say(describe(page), page.lines);
+    this.digits.replaceChildren(...page.lines.flatMap(writeLine));
+    this.words.textContent = describe(page).join(" ");
     for (const element of [this.put, this.canvas, this.inside]) element.hidden = false;
     const count = page.lines.flat().length;
     this.canvas.setAttribute("aria-label",
@@ -125,18 +128,10 @@ export class PhotoReader {
     this.list();
   }
 
-  /** Say sentences in the live region, under what was read. */
-  say(sentences, lines = []) {
-    this.status.replaceChildren(
-      ...(lines.length > 0 ? [make("p", { className: "digits" }, ...lines.flatMap(writeLine))] : []),
-      make("p", { className: "said" }, sentences.join(" ")));
-  }
-
   putAway() {
     this.asked += 1;
     this.page = null;
-    this.status.replaceChildren();
-    this.got.replaceChildren();
+    for (const element of [this.digits, this.words, this.got]) element.replaceChildren();
     for (const element of [this.put, this.canvas, this.inside]) element.hidden = true;
     this.element.querySelector("button").focus();
   }

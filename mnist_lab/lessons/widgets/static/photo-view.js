@@ -23,7 +23,8 @@ export class PhotoReader {
   constructor(network) {
     this.network = network;
     this.asked = 0; // numbers what was asked for: a photo that is read slowly does not win later
-    this.page = null; // { canvas, lines, unread }, each digit of a line with { image, box, read }
+    this.taking = null; // the promise of the last photo
+    this.page = null; // { canvas, lines, unread }, each digit { image, box, name, probability }
     this.input = this.chooser();
     this.camera = this.chooser();
     this.camera.setAttribute("capture", "environment"); // the camera that looks away from its owner
@@ -63,8 +64,13 @@ export class PhotoReader {
   }
 
   /** Read the one picture among files; what is wrong with it is said, and the photo before it stays. */
-  async take(files) {
-    if (files.length === 0) return; // the choice was cancelled
+  take(files) {
+    if (files.length === 0) return this.taking; // the choice was cancelled
+    this.taking = this.read(files);
+    return this.taking;
+  }
+
+  async read(files) {
     const asked = (this.asked += 1);
     const isCurrent = () => asked === this.asked;
     this.words.textContent = WORKING;
@@ -111,7 +117,9 @@ export class PhotoReader {
 
   /** Another network reads now, or the same one after a lesson: let it read the photo too. */
   async readAgain() {
-    if (!this.page) return;
+    const { taking } = this;
+    await taking; // a photo that is just being read is not given up for it
+    if (!this.page || taking !== this.taking) return;
     const asked = (this.asked += 1);
     if (await this.readAll(this.page, () => asked === this.asked)) this.show(this.page);
   }

@@ -2,7 +2,7 @@
 
     python -m benchmarks.photos_in_the_page FOLDER [--network _build/recogniser]
 
-About 5 minutes on one core; it needs a Chromium.
+About 3 minutes on one core. It needs a Chromium.
 
 FOLDER is that of `benchmarks.real_pictures`, which says what is in it. Each file is given to a pad
 as a reader would drop it: the browser opens and shrinks it, and JavaScript does the rest, with the

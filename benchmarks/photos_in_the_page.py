@@ -2,7 +2,7 @@
 
     python -m benchmarks.photos_in_the_page FOLDER [--network _build/recogniser]
 
-About 3 minutes on one core. It needs a Chromium.
+About 1 minute on one core. It needs a Chromium, which takes a minute of another.
 
 FOLDER is that of `benchmarks.real_pictures`, which says what is in it. Each file is given to a pad
 as a reader would drop it: the browser opens and shrinks it, and JavaScript does the rest, with the

@@ -152,10 +152,12 @@ def test_what_is_doubtful_or_was_not_read_is_said(browser: Browser, address: str
         assert ("doubtful" in said) == (doubtful > 0)
 
 
-def test_another_network_reads_the_photo_again(browser: Browser, address: str) -> None:
+@pytest.mark.parametrize("when", ["after it was read", "while it is read"])
+def test_another_network_reads_the_photo_again(browser: Browser, address: str, when: str) -> None:
     with opened(browser, address, "served", HOME) as (page, _):
         give(page, ("a.png", "image/png", sheet_of(WRITTEN)))
-        read_in(page)
+        if when == "after it was read":
+            read_in(page)
         give(page, ("mine.safetensors", "", reads_cedars()))
         said_of(page, "the least certain is the cedar")
         assert read_in(page) == [" ".join(["cedar"] * 8)]

@@ -24,7 +24,7 @@ STATIC = Path(__file__).parent / "static"
 _IMPORT = re.compile(
     r'^import\s+(\{[^}]*\}|\w+)\s+from\s+"\./([\w-]+\.(?:js|css))";\n', re.MULTILINE
 )
-_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function\*?|class|const) (\w+))", re.MULTILINE)
 _OTHER = re.compile(r"^\s*(?:import\b|export\b).*", re.MULTILINE)
 
 

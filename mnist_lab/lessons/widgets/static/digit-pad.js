@@ -8,6 +8,8 @@ import { findBest, openNetwork } from "./forward.js";
 import { KernelView } from "./kernel.js";
 import { OwnModel } from "./own-model.js";
 import { Panel } from "./panel.js";
+import { isPicture } from "./photo-file.js";
+import { PhotoReader } from "./photo-view.js";
 import { Lesson } from "./teach.js";
 import { LayersView, NearestView, make } from "./views.js";
 
@@ -52,12 +54,18 @@ class DigitPad extends HTMLElement {
       image: () => this.panel.image,
       oldDigits,
       onKeep: () => this.panel.pad.clear(),
-      onLearn: () => this.panel.changed(true),
+      onLearn: () => {
+        this.panel.changed(true);
+        this.photo.readAgain();
+      },
     });
-    this.own = new OwnModel(this, (bytes) => this.use(openNetwork(bytes ?? weights)));
+    this.own = new OwnModel((bytes) => this.use(openNetwork(bytes ?? weights)));
+    this.photo = new PhotoReader(() => this.network);
     this.panel.below.append(
-      this.inside, this.kernel.element, this.lesson.element, this.own.element);
-    this.panel.pictures.push(this.lesson, this.kernel, this.nearest);
+      this.photo.element, this.inside, this.kernel.element, this.lesson.element, this.own.element);
+    this.panel.pictures.push(this.lesson, this.kernel, this.nearest, this.photo);
+    this.takeWhatIsDropped();
+    document.addEventListener("paste", (event) => this.takeWhatIsPasted(event));
     this.use(openNetwork(weights));
   }
 
@@ -75,6 +83,37 @@ class DigitPad extends HTMLElement {
     this.inside.append(this.layers.element, this.nearest.element);
     this.panel.pictures.push(this.layers);
     this.panel.changed(true);
+    this.photo.readAgain();
+  }
+
+  /** Pictures are read; any other file should be a model. */
+  takeWhatIsDropped() {
+    const mark = (isOver) => this.panel.element.classList.toggle("dropping", isOver);
+    this.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      mark(true);
+    });
+    this.addEventListener("dragleave", () => mark(false));
+    this.addEventListener("drop", (event) => {
+      mark(false);
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (files.length === 0) return;
+      event.preventDefault();
+      if (files.some(isPicture)) this.photo.take(files);
+      else this.own.take(files);
+    });
+  }
+
+  /** A pasted picture goes to the pad that has the focus; if none has it, to the first of the page. */
+  takeWhatIsPasted(event) {
+    const files = [...(event.clipboardData?.files ?? [])].filter(isPicture);
+    if (files.length === 0 || !this.isConnected) return;
+    const focused = document.activeElement?.closest("digit-pad");
+    const target = focused?.photo ? focused : [...document.querySelectorAll("digit-pad")].find((pad) => pad.photo);
+    if (target !== this) return;
+    event.preventDefault();
+    this.photo.take(files);
   }
 
   read(image, finished) {

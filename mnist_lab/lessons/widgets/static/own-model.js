@@ -5,9 +5,9 @@ import { FileError, demand, readBytes } from "./safetensors.js";
 import { make } from "./views.js";
 
 export class OwnModel {
-  /** Take files dropped on `host`; `use(bytes)` lets a model read, null the book's own. When it
-   * throws, the network before it must still be the one that reads. */
-  constructor(host, use) {
+  /** `use(bytes)` lets a model read, null the book's own. When it throws, the network before it must
+   * still be the one that reads. */
+  constructor(use) {
     this.use = use;
     this.asked = 0; // numbers what was asked for: a file that is read slowly does not win later
     this.status = make("p", { role: "status", className: "said" });
@@ -28,21 +28,12 @@ export class OwnModel {
         make("div", { className: "row" },
           make("label", { className: "file" }, "Model file ", this.input), this.back),
         this.status));
-    host.addEventListener("dragover", (event) => {
-      if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
-    });
-    host.addEventListener("drop", (event) => {
-      const files = [...(event.dataTransfer?.files ?? [])];
-      if (files.length === 0) return;
-      event.preventDefault();
-      this.element.open = true;
-      this.take(files);
-    });
   }
 
   /** Let the model of the one file read. */
   async take(files) {
     if (files.length === 0) return; // the choice was cancelled
+    this.element.open = true;
     const asked = (this.asked += 1);
     try {
       demand(files.length === 1, `One file holds a model; these are ${files.length}.`);

@@ -76,16 +76,15 @@ export class Panel {
       ? [make("div", { className: "reading" }, this.answer, this.picture.element),
         this.status, this.bars.element]
       : [this.picture.element];
-    root.append(
-      make("style", { textContent: css }),
-      make("div", { className: reads ? "panel" : "panel pair", role: "group", "aria-label": "Drawing pad" },
-        make("div", { className: "left" },
-          make("div", { className: "paper" }, this.canvas, this.hint),
-          make("div", { className: "tools" }, ...Object.values(this.buttons)), this.warning,
-          make("p", { className: "how unseen", id: `${id}-how` }, HOW)),
-        make("div", { className: "right" }, ...right),
-        this.below, this.tool),
-    );
+    this.element = make("div",
+      { className: reads ? "panel" : "panel pair", role: "group", "aria-label": "Drawing pad" },
+      make("div", { className: "left" },
+        make("div", { className: "paper" }, this.canvas, this.hint),
+        make("div", { className: "tools" }, ...Object.values(this.buttons)), this.warning,
+        make("p", { className: "how unseen", id: `${id}-how` }, HOW)),
+      make("div", { className: "right" }, ...right),
+      this.below, this.tool);
+    root.append(make("style", { textContent: css }), this.element);
     this.pad = new Pad(this.canvas, {
       onChange: (finished) => this.changed(finished),
       say: (words) => { this.tool.textContent = words; },

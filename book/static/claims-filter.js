@@ -1,9 +1,6 @@
 // The page on the articles: choose which verdicts are shown. Without this script all are.
 window.addEventListener("DOMContentLoaded", () => {
   "use strict";
-  const first = document.querySelector("section#article-000");
-  if (!first) return;
-
   const make = (tag, properties, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);
     element.append(...children);
@@ -16,8 +13,11 @@ window.addEventListener("DOMContentLoaded", () => {
     answer: term.nextElementSibling,
     verdict: term.querySelector(".sd-badge").textContent,
   }));
-  const counts = new Map();
-  for (const { verdict } of claims) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+  if (!claims.length) return;
+  // In the order in which the page explains them.
+  const explained = document.querySelectorAll("#verdicts-at-a-glance dt .sd-badge");
+  const counts = new Map([...explained].map((badge) => [badge.textContent, 0]));
+  for (const { verdict } of claims) counts.set(verdict, counts.get(verdict) + 1);
   // A heading stays while anything under it does.
   const sections = [...document.querySelectorAll("section[id^='article-00'] section")].filter((section) =>
     section.querySelector("[id^='claim-']"),
@@ -71,7 +71,7 @@ window.addEventListener("DOMContentLoaded", () => {
   );
   form.addEventListener("change", show);
   addEventListener("hashchange", reveal);
-  first.before(form);
+  document.getElementById("article-000").before(form);
   show();
   reveal();
 });

@@ -221,7 +221,8 @@ def places_in(chapter: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("page", "chapters"), [("articles", 13), ("articles_code", 2), ("concepts", 12)]
+    ("page", "chapters"),
+    [("articles", 13), ("articles_code", 2), ("concepts", 12), ("coverage", 13)],
 )
 def test_links_into_chapters_lead_to_a_heading(page: str, chapters: int) -> None:
     text = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
@@ -229,6 +230,19 @@ def test_links_into_chapters_lead_to_a_heading(page: str, chapters: int) -> None
     assert len({chapter for chapter, _ in links}) >= chapters
     for chapter, place in links:
         assert not place or place in places_in(chapter), (chapter, place)
+
+
+def test_all_that_the_articles_name_has_a_place_or_a_reason() -> None:
+    text = (ROOT / "book" / "coverage.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if re.match(r"\| (?!What|-)", line)]
+    assert len(rows) > 70
+    anchors = {row["anchor"] for row in ROWS}
+    for what, articles, where in rows:
+        assert articles == "all" or set(articles.split(", ")) <= set(ARTICLES), what
+        assert "](" in where or where.startswith("not "), what
+    for page, place in re.findall(r"\]\(([\w.]+\.md)(?:#([\w-]+))?\)", text):
+        assert (ROOT / "book" / page).exists()
+        assert not place.startswith("claim-") or place in anchors
 
 
 def test_every_chapter_that_names_an_article_is_wired_to_the_page() -> None:

@@ -67,7 +67,9 @@ def test_without_scripts_all_claims_are_there(browser: Browser, address: str) ->
         expect(page.locator("#claim-000-1-3-b")).to_be_visible()
 
 
-@pytest.mark.parametrize("name", [NAME, "book/articles_code.html", "book/concepts.html"])
+@pytest.mark.parametrize(
+    "name", [NAME, "book/articles_code.html", "book/coverage.html", "book/concepts.html"]
+)
 def test_nothing_is_wider_than_a_phone(browser: Browser, address: str, name: str) -> None:
     with opened(browser, address, "served", name, viewport=PHONE) as (page, _):
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -41,7 +41,7 @@ def records(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("trial:accuracy.mean|.2%", "98.77%"),
+        ("trial:accuracy.mean|.2%", "98.77\N{NO-BREAK SPACE}%"),
         ("trial:accuracy.mean", "0.98765"),
         ("trial:accuracy.runs.1|.1f", "1.0"),
         ("trial:name", "small_cnn"),

@@ -87,9 +87,14 @@ def show(folder: Path, text: str) -> str:
     if value is None or isinstance(value, (dict, list)):
         raise ValueError(f"in {file}, '{path}' is {json.dumps(value)[:60]}, not a single value")
     try:
-        return format(value, spec.strip()) if spec else str(value)
+        return as_written(value, spec.strip()) if spec else str(value)
     except ValueError as error:
         raise ValueError(f"{value!r} does not take the format '{spec}': {error}") from None
+
+
+def as_written(value: Any, spec: str) -> str:
+    """Return a value in a format, with a space before a per cent sign, as the prose has it."""
+    return re.sub(r"(?<=\d)%$", "\N{NO-BREAK SPACE}%", format(value, spec))
 
 
 def is_summary(value: Any) -> bool:
@@ -106,7 +111,7 @@ def in_words(address: str, value: Any) -> str:
     name = address.partition(":")[0]
     share = name in OF_SHARES or ("accuracy" in address and name not in NOT_OF_SHARES)
     if share and abs(value) <= 1:
-        return f"{value:.2%}"
+        return as_written(value, ".2%")
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from myst_parser.mdit_to_docutils.base import default_slugify
 from torch import nn
 
 from mnist_lab.data.mnist import MNIST, load_mnist
@@ -55,7 +56,7 @@ SECTIONS = {
 MUST_SAY = {
     "000-1.3-b": "70,000",
     "000-1.3-e": "binary",
-    "000-2.2-b": "Lower it",
+    "000-2.2-b": "more of it is forgotten",
     "000-3.2-g": "dropout2",
     "000-3.2-n": "model.eval()",
     "000-7.1-b": "Zhang, Lipton, Li and Smola",
@@ -92,7 +93,10 @@ def answer_of(identifier: str) -> str:
 
 def numbers_in(identifier: str) -> set[str]:
     """Return every number in a claim and its answer, without identifiers and separators."""
-    other = r"\[[\d.a-z-]+\](\{#[\w-]+\}|\(#[\w-]+\))|Article \d{3}|\{cite:p\}`[^`]+`"
+    other = (
+        r"\[[\d.a-z-]+\](\{#[\w-]+\}|\(#[\w-]+\))|Article \d{3}|\{cite:p\}`[^`]+`"
+        r"|\[[Cc]hapter \d+\]\([^)]*\)"
+    )
     text = re.sub(other, "", answer_of(identifier))
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     return set(re.findall(r"\d+(?:\.\d+)?", text))
@@ -195,12 +199,61 @@ def test_the_table_of_verdicts_counts_the_rows() -> None:
     assert shown["together"] == [*each, sum(each)] == [*each, len(ROWS)]
 
 
-def test_what_is_listed_as_promised_has_that_verdict() -> None:
+def test_what_is_listed_as_promised_has_that_verdict_and_a_place_in_the_book() -> None:
     verdicts = {row["id"]: row["verdict"] for row in ROWS}
-    section = PAGE.split("## Promised and not in the code\n")[1].split("\n## ")[0]
+    section = PAGE.split("## Promised and not in the code\n")[1].split("\n##")[0]
+    for line in section.splitlines():
+        if line.startswith("| ") and not line.startswith("| Announced"):
+            assert re.search(r"\]\(\.\./notebooks/ch\d\d_", line.split("|")[3]), line
     listed = re.findall(r"\[(\d{3}-[\d.]+-[a-z])\]\(", section)
     assert len(listed) > 10
     assert {verdicts[identifier] for identifier in listed} == {"not in the code"}
+
+
+def places_in(chapter: str) -> set[str]:
+    """Return the anchors that MyST gives to the headings of a chapter."""
+    cells = json.loads((ROOT / "notebooks" / chapter).read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return {
+        default_slugify(heading.replace("`", ""))
+        for heading in re.findall(r"^#{2,4} (.+)$", text, re.M)
+    }
+
+
+@pytest.mark.parametrize(
+    ("page", "chapters"),
+    [("articles", 13), ("articles_code", 2), ("concepts", 12), ("coverage", 13)],
+)
+def test_links_into_chapters_lead_to_a_heading(page: str, chapters: int) -> None:
+    text = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(\.\./notebooks/([\w.]+)(?:#([\w-]+))?\)", text)
+    assert len({chapter for chapter, _ in links}) >= chapters
+    for chapter, place in links:
+        assert not place or place in places_in(chapter), (chapter, place)
+
+
+def test_all_that_the_articles_name_has_a_place_or_a_reason() -> None:
+    text = (ROOT / "book" / "coverage.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if re.match(r"\| (?!What|-)", line)]
+    assert len(rows) > 70
+    anchors = {row["anchor"] for row in ROWS}
+    for what, articles, where in rows:
+        assert articles == "all" or set(articles.split(", ")) <= set(ARTICLES), what
+        assert "](" in where or where.startswith("not "), what
+    for page, place in re.findall(r"\]\(([\w.]+\.md)(?:#([\w-]+))?\)", text):
+        assert (ROOT / "book" / page).exists()
+        assert not place.startswith("claim-") or place in anchors
+
+
+def test_every_chapter_that_names_an_article_is_wired_to_the_page() -> None:
+    anchors = {row["anchor"] for row in ROWS}
+    linked = 0
+    for path in sorted((ROOT / "notebooks").glob("ch*.ipynb")):
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r"book/articles\.md#(claim-[\w-]+)", text)
+        assert set(found) <= anchors, path.name
+        linked += len(found)
+    assert linked >= 10
 
 
 def test_headings_do_not_jump_and_there_is_one_title() -> None:
@@ -212,12 +265,12 @@ def test_headings_do_not_jump_and_there_is_one_title() -> None:
 
 def test_measured_results_are_never_typed_in() -> None:
     """Fine percentages: only those that the articles print, and two from the literature."""
-    typed = set(re.findall(r"\d+\.\d{2,3}%", re.sub(r"\{measured\}`[^`]*`", "", PAGE)))
-    assert typed == {"99.51%", "98.523%", "0.01%", "0.95%", "0.56%"}
+    typed = set(re.findall(r"\d+\.\d{2,3} ?%", re.sub(r"\{measured\}`[^`]*`", "", PAGE)))
+    assert typed == {"98.523%", "98.520 %", "0.01 %", "0.95 %", "0.56 %"}
     for address in re.findall(r"\{measured\}`([^`]*)`", PAGE):
         assert re.fullmatch(
-            r"articles:(hardware|results\.article_00[012]\.(as_printed|corrected)\.[a-z_]+(\.[a-z]+)?)"
-            r"(\\?\|\.\d[%f])?",
+            r"(articles:(hardware|results\.article_00[012]\.(as_printed|corrected)\.[a-z_]+(\.[a-z]+)?)"
+            r"|presets:results\.best\.accuracy\.mean)(\\?\|\.\d[%f])?",
             address,
         ), address
 
@@ -601,7 +654,7 @@ def test_dropout_while_scoring_costs_article_000_something(results: dict[str, An
 def test_article_001_does_not_reach_its_printed_figures(results: dict[str, Any]) -> None:
     printed = results["article_001"]["as_printed"]
     assert max(printed["accuracy"]["values"]) < 0.9951
-    assert printed["accuracy"]["high"] < 0.9951
+    assert printed["accuracy"]["mean"] + 10 * printed["accuracy"]["std"] < 0.9951
     assert (1 - printed["accuracy"]["mean"]) * 10000 > 2 * 49
     assert printed["loss"]["mean"] > 2 * 0.0112
 
@@ -610,8 +663,11 @@ def test_article_002_is_better_than_its_supposition(results: dict[str, Any]) -> 
     assert results["article_002"]["as_printed"]["accuracy"]["low"] > 0.98523
 
 
-def test_fewer_parameters_can_read_better(results: dict[str, Any]) -> None:
-    first, second = (results[f"article_00{n}"]["as_printed"] for n in (1, 2))
-    assert second["parameters"] < first["parameters"]
-    assert second["epochs"] > first["epochs"]
-    assert second["accuracy"]["low"] > first["accuracy"]["high"]
+def test_fewer_parameters_can_read_better() -> None:
+    contest = json.loads((RECORD.parent / "architectures.json").read_text(encoding="utf-8"))
+    perceptron, cnn = (contest["results"][name] for name in ("mlp", "small_cnn"))
+    counts = {name: n["parameters"] for name, n in contest["results"].items() if "parameters" in n}
+    assert max(counts, key=counts.__getitem__) == "mlp"
+    assert round(perceptron["parameters"] / cnn["parameters"]) == 7
+    assert perceptron["accuracy"]["high"] < cnn["accuracy"]["low"]
+    assert "most parameters" in answer_of("001-4.4.3-a")

@@ -9,6 +9,8 @@ import re
 import sys
 from base64 import b64encode
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,9 @@ import digit_pad  # noqa: E402
 import light_icons  # noqa: E402
 import measured  # noqa: E402
 import package_reference  # noqa: E402
+import page_anchors  # noqa: E402
 import plain_roles  # noqa: E402
+from docutils.core import publish_doctree  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
 
 from tools.rooms import read_modules  # noqa: E402
@@ -37,7 +41,7 @@ def records(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("trial:accuracy.mean|.2%", "98.77%"),
+        ("trial:accuracy.mean|.2%", "98.77\N{NO-BREAK SPACE}%"),
         ("trial:accuracy.mean", "0.98765"),
         ("trial:accuracy.runs.1|.1f", "1.0"),
         ("trial:name", "small_cnn"),
@@ -160,3 +164,14 @@ def test_the_lines_of_a_signature_define_nothing() -> None:
         'f(<span class="sig-lines"><span class="sig-line"><em>one</em>,</span>\n'
         f'<span class="sig-line">two</span>\n</span>) {real}'
     )
+
+
+def test_a_name_that_a_page_gives_is_known_to_other_pages() -> None:
+    doctree = publish_doctree("Title\n=====\n\n.. _claim-1:\n\nA paragraph.\n")
+    metadata: dict[str, dict[str, Any]] = {"page": {"myst_slugs": {"title": (1, "title", "Title")}}}
+    app = SimpleNamespace(env=SimpleNamespace(metadata=metadata, docname="page"))
+    page_anchors.add_anchors(app, doctree)
+    assert metadata["page"]["myst_slugs"] == {
+        "title": (1, "title", "Title"),
+        "claim-1": (None, "claim-1", ""),
+    }

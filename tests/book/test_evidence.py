@@ -46,9 +46,15 @@ class TestCard:
 
     def test_says_all_that_is_known(self) -> None:
         facts = dict(measured.facts_about(self.address, PUBLISHED))
-        assert facts["mean"] == "92.55% ± 0.51% (n = 5)"
-        assert facts["95 % interval of the mean"] == "91.92% to 93.18%"
-        assert facts["each run"].split(", ")[:2] == ["92.60%", "92.78%"]
+        assert facts["mean"] == "92.55\N{NO-BREAK SPACE}% ± 0.51\N{NO-BREAK SPACE}% (n = 5)"
+        assert (
+            facts["95 % interval of the mean"]
+            == "91.92\N{NO-BREAK SPACE}% to 93.18\N{NO-BREAK SPACE}%"
+        )
+        assert facts["each run"].split(", ")[:2] == [
+            "92.60\N{NO-BREAK SPACE}%",
+            "92.78\N{NO-BREAK SPACE}%",
+        ]
         assert facts["on"] == "AMD EPYC, 2 cores, 1 thread, float32, torch 2.15.0+cu132"
         assert facts["date"] == "2026-11-21"
         assert facts["by"] == "python -m benchmarks.articles"
@@ -74,14 +80,18 @@ class TestCard:
     @pytest.mark.parametrize(
         ("address", "value", "words"),
         [
-            ("articles:results.a.accuracy", 0.98765, "98.77%"),
-            ("photos:raw.plain", 0.5, "50.00%"),
+            ("articles:results.a.accuracy", 0.98765, "98.77\N{NO-BREAK SPACE}%"),
+            ("photos:raw.plain", 0.5, "50.00\N{NO-BREAK SPACE}%"),
             ("chapters:results.ch05 test accuracy", 0.98765, "0.9877"),
             ("trials:results.a.accuracy_difference", 12.5, "12.5"),
             ("articles:results.a.parameters", 1199882, "1,199,882"),
             ("batching:results.a.batches", 2756315.5, "2,756,316"),
             ("batching:hardware", "AMD", "AMD"),
-            ("ensemble:results.accuracy_by_size", [0.99, 0.995], "99.00%, 99.50%"),
+            (
+                "ensemble:results.accuracy_by_size",
+                [0.99, 0.995],
+                "99.00\N{NO-BREAK SPACE}%, 99.50\N{NO-BREAK SPACE}%",
+            ),
         ],
     )
     def test_numbers_are_as_people_write_them(self, address: str, value: Any, words: str) -> None:

@@ -59,7 +59,7 @@ def test_a_mouse_over_a_number_shows_where_it_comes_from(
         expect(card).to_have_count(1)
         for words in (
             "python -m benchmarks.articles",
-            "92.55% ± 0.51% (n = 5)",
+            "92.55\N{NO-BREAK SPACE}% ± 0.51\N{NO-BREAK SPACE}% (n = 5)",
             "2026-",
             "2 cores",
         ):

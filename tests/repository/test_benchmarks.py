@@ -26,6 +26,7 @@ from benchmarks import (
     ablation,
     architectures,
     backbone,
+    baselines,
     chapters,
     compiled,
     ensemble,
@@ -1153,3 +1154,14 @@ class TestOpenTasks:
         assert (places[:, 4, 0] > 0).all()
         places[:, 4, 0] = 0
         assert not places.any()
+
+
+def test_directions_of_edges_tell_which_way_the_grey_rises() -> None:
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[0, :, 14:] = 255  # an upright edge: grey rises to the right, the first direction
+    images[1, 14:] = 255  # a level one: it rises downwards, a quarter of a turn on
+    found = baselines.directions(images)
+    assert found.shape == (2, 288)
+    assert np.allclose(np.linalg.norm(found, axis=1), 1)
+    by_direction = found.reshape(2, baselines.DIRECTIONS, 36).any(axis=2)
+    assert by_direction.nonzero()[1].tolist() == [0, 2]

@@ -29,7 +29,13 @@ from mnist_lab.handwriting.reader import Reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets import DigitPad
 from mnist_lab.lessons.widgets.activations import watch_layers
-from mnist_lab.lessons.widgets.linking import STATIC, LinkError, link_notebook, link_page
+from mnist_lab.lessons.widgets.linking import (
+    STATIC,
+    LinkError,
+    link_notebook,
+    link_page,
+    link_training,
+)
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import save_checkpoint
@@ -86,11 +92,31 @@ class TestLinking:
         assert f'.start("{first}", "{second}");' in text
         assert len(text) < 110_000
 
+    def test_what_a_worker_runs_is_a_text_with_all_that_it_needs(self, tmp_path: Path) -> None:
+        static = self.modules(
+            tmp_path,
+            notebook='import text from "./worker.js";\nimport { a } from "./one.js";\n'
+            "export const render = [text, a];\n",
+            worker='import { a } from "./one.js";\nexport function listen(scope) {}\n',
+            one='export const a = "a";\n',
+        )
+        text = link_notebook(static)
+        assert "const text = $worker_text;" in text
+        found = re.search(r"^const \$worker_text = (.*);$", text, re.MULTILINE)
+        assert found
+        worker = json.loads(found[1])
+        assert worker.startswith('"use strict";\nconst $one = ')
+        assert worker.endswith("$worker.listen(self);\n")
+        assert not re.search(r"^\s*(import|export)\b", worker, re.MULTILINE)
+        assert re.findall(r"^const (\$\w+) =", text, re.MULTILINE) == [
+            "$worker_text", "$one", "$notebook"
+        ]  # fmt: skip
+
     def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
-        linked = link_page(b"", b"") + link_notebook()
+        linked = link_page(b"", b"") + link_notebook() + link_training(b"", b"")
         for path in STATIC.iterdir():
             name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
-            assert f"const ${name} = " in linked, path.name
+            assert re.search(rf"const \${name}(_text)? = ", linked), path.name
 
     def test_no_module_asks_another_host_or_runs_text(self) -> None:
         for path in STATIC.glob("*.js"):

@@ -55,7 +55,7 @@ def a_batch(count: int = 13) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learn_there(page: Page, name: str, width: int, **given: Any) -> dict[str, Any]:
-    """What the page finds after some steps; parameters by name, if it shall start from given ones."""
+    """What the page finds after some steps, from parameters by name if there are any."""
     images, labels = a_batch()
     how = {"seed": 0, "optimiser": "adam", "rate": 0.01, "steps": 0, "parameters": None} | given
     found: dict[str, Any] = page.evaluate(

@@ -27,8 +27,8 @@ export class Trainer {
     this.epoch = 0;
     this.steps = 0;
     this.isOver = false;
-    this.reading = { place: 0, loss: 0, answers: new Uint8Array(validation.labels.length) };
     this.beginEpoch();
+    this.beginReading(0); // of one that has learnt nothing
   }
 
   /** Change the rate, the batch or whether digits are moved while it runs. */
@@ -41,6 +41,12 @@ export class Trainer {
     this.order = this.settings.sorted
       ? Uint32Array.from({ length: count }, (_, k) => k) : this.random.order(count);
     this.place = 0;
+  }
+
+  /** Read the other digits next: four times in the first epoch, then at the end of each. */
+  beginReading(seen) {
+    this.reading = { seen, place: 0, loss: 0, answers: new Uint8Array(this.validation.labels.length) };
+    this.nextReading = seen < 1 ? Math.floor(4 * seen + 1) / 4 : Math.floor(seen) + 1;
   }
 
   /** Work for some milliseconds, at least one batch: { steps, losses, filters, score, isOver }. */
@@ -77,10 +83,12 @@ export class Trainer {
       return;
     }
     this.optimiser.step(rate);
-    if (this.place < this.order.length) return;
-    this.epoch += 1;
-    this.reading = { place: 0, loss: 0, answers: new Uint8Array(this.validation.labels.length) };
-    this.beginEpoch();
+    const isRead = seen >= this.nextReading;
+    if (this.place === this.order.length) {
+      this.epoch += 1;
+      this.beginEpoch();
+    }
+    if (isRead) this.beginReading(seen);
   }
 
   /** Copy an image, moved by up to two pixels along and down; what leaves the sheet is lost. */
@@ -106,7 +114,7 @@ export class Trainer {
     if (end < labels.length) return;
     const right = reading.answers.reduce((sum, answer, k) => sum + (answer === labels[k]), 0);
     report.score = {
-      epoch: this.epoch, accuracy: right / labels.length, loss: reading.loss / labels.length,
+      epoch: reading.seen, accuracy: right / labels.length, loss: reading.loss / labels.length,
       answers: reading.answers, bytes: writeNetwork(this.network),
     };
     this.reading = null;

@@ -5,6 +5,7 @@ import { TrainingPanel } from "./training-panel.js";
 
 export function render({ model, el }) {
   const host = document.createElement("div");
+  host.className = "train-here-host";
   host.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's keys are ours while drawing
   el.append(host);
   const addresses = ["train", "others"].map((name) =>

@@ -113,7 +113,7 @@ export class TrainingPanel {
         label("Batch size", select("batch", BATCHES.map((size) => [size, String(size)]))),
         label("Epochs", select("epochs", EPOCHS.map((number) => [number, String(number)]))),
         label("Seed", this.seed),
-        make("label", { className: "tick" }, this.moved, "Move the digits about")));
+        make("label", { className: "tick" }, this.moved, "Move the digits (augmentation)")));
     this.explanation = make("p", { className: "explanation", id: `${this.id}-explanation` });
     this.explanation.setAttribute("role", "status");
   }
@@ -289,7 +289,7 @@ export class TrainingPanel {
   }
 
   whereItStands(isUnderWay) {
-    if (this.isWaiting) return "This setting counts from the next start on.";
+    if (this.isWaiting && isUnderWay) return "This setting counts from the next start on.";
     if (this.scores.length === 0) {
       return isUnderWay ? "It begins …"
         : "Nothing has been learnt yet. Press Start: the network sees 2,000 digits again and again.";

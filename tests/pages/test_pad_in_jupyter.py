@@ -221,7 +221,7 @@ def test_in_jupyterlab_a_network_learns_in_the_browser(browser: Browser, jupyter
         wait_for_kernel(page, jupyter, "trains.ipynb")
         run_cell(page, 0)
         panel = page.locator(".train-here-host")
-        panel.get_by_label("Network", exact=True).select_option(label="Hidden units, 2 layers")
+        panel.get_by_label("Network", exact=True).select_option(label="2 layers: MLP")
         panel.get_by_role("button", name="Start", exact=True).click()
         panel.locator(".where", has_text="Done: after 8 epochs it reads").wait_for()
         assert float((panel.locator(".accuracy").text_content() or "").split()[0]) > 85

@@ -33,6 +33,7 @@ def test_it_learns_to_read_nine_of_ten_digits(
         start(page, READS_NINETY)
         assert page.evaluate(f"{PANEL}.training?.worker instanceof Worker")
         page.get_by_text("Draw on your network").click()
+        page.wait_for_function(f"{PANEL}.pad")
         page.evaluate(f"(strokes) => {{ {PANEL}.pad.pad.strokes = strokes; }}", DIGITS[1])
         assert page.locator("train-here .answer").text_content() in set("0123456789")
         page.evaluate(f"{PANEL}.training.stop()")

@@ -54,7 +54,7 @@ def train(page: Page, until: str = f"{PANEL}.training?.isOver") -> list[dict[str
 
 def quick(element: Locator, **settings: str) -> None:
     """A small network and few steps."""
-    choose(element, **{"Network": "Hidden units, 2 layers", "Epochs": "3"} | settings)
+    choose(element, **{"Network": "2 layers: MLP", "Epochs": "3"} | settings)
 
 
 def test_it_learns_from_nothing_and_shows_it(browser: Browser) -> None:
@@ -91,7 +91,7 @@ def test_the_same_seed_learns_the_same_and_without_a_worker_too(browser: Browser
     found = []
     for before in ("", "window.Worker = function () { throw new Error('refused'); };"):
         with panel(browser, before) as (page, element):
-            quick(element, Network="Linear, 1 layer")
+            quick(element, Network="1 layer: linear")
             found.append(train(page))
             found.append(train(page))
             element.get_by_label("Seed", exact=True).fill("1")
@@ -110,7 +110,7 @@ def test_a_worker_that_fails_when_it_starts_is_replaced_by_the_page(browser: Bro
       terminate() {}
     };"""
     with panel(browser, before) as (page, element):
-        quick(element, Network="Linear, 1 layer")
+        quick(element, Network="1 layer: linear")
         assert train(page)[-1]["accuracy"] > 0.8
 
 
@@ -157,7 +157,7 @@ def test_many_trainings_leave_no_worker_running(browser: Browser) -> None:
         terminate() { if (!this.ended) window.alive -= 1; this.ended = true; super.terminate(); }
       };"""
     with panel(browser, count) as (page, element):
-        quick(element, Network="Linear, 1 layer", Batch_size="500")
+        quick(element, Network="1 layer: linear", Batch_size="500")
         train(page)
         assert page.evaluate("alive") == 0
         sizes = []
@@ -203,7 +203,7 @@ def test_a_way_to_break_it_breaks_it_and_is_explained(
 
 def test_a_linear_classifier_may_start_at_zero_and_the_panel_says_so(browser: Browser) -> None:
     with panel(browser) as (page, element):
-        quick(element, Network="Linear, 1 layer", Break_it="all weights start at zero")
+        quick(element, Network="1 layer: linear", Break_it="all weights start at zero")
         assert "gets away with it" in (element.locator(".explanation").text_content() or "")
         assert train(page)[-1]["accuracy"] > 0.8
 
@@ -214,6 +214,7 @@ def test_what_has_learnt_can_be_drawn_on_and_saved(browser: Browser) -> None:
         quick(element)
         train(page)
         element.get_by_text("Draw on your network").click()
+        page.wait_for_function(f"{PANEL}.pad")
         page.evaluate(f"{PANEL}.pad.pad.strokes = [[[0.5, 0.15], [0.5, 0.85]]]")
         assert element.locator(".answer").text_content() == "1"
         with page.expect_download() as download:

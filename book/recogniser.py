@@ -11,33 +11,16 @@ a checkpoint, so that `python -m mnist_lab predict _build/recogniser photo.jpg` 
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from mnist_lab.data import DigitSet, load_mnist, split
+from mnist_lab.data import load_mnist, split
 from mnist_lab.export import export_web
 from mnist_lab.files import write_atomically
+from mnist_lab.lessons.widgets.digit_pictures import picture_of
 from mnist_lab.training import PAGES, fit, save_checkpoint
 
 NEEDED = 0.992  # of the validation digits
-
-
-def picture_of(digits: DigitSet, rows: int = 20) -> bytes:
-    """Return a PNG of `rows` digits of each class, a column a class, in 16 shades."""
-    sheet = np.zeros((rows * 28, 10 * 28), np.uint8)
-    for label in range(10):
-        chosen = digits.images[digits.labels == label][:rows]
-        sheet[:, label * 28 : (label + 1) * 28] = chosen.reshape(rows * 28, 28)
-    # Levels 0 to 15, which a palette of greys turns back into 0 to 255.
-    picture = Image.fromarray(((sheet.astype(int) + 8) // 17).astype(np.uint8)).convert("P")
-    picture.putpalette([shade for level in range(16) for shade in (level * 17,) * 3])
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True, bits=4)
-    return stream.getvalue()
 
 
 def main(target: Path) -> float:

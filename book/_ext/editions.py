@@ -27,6 +27,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
+from train_here import train_here
 
 from mnist_lab import __version__
 from mnist_lab.lessons.palette import PAGE_BY_DAY
@@ -47,8 +48,8 @@ def prepare_page(app: Sphinx, doctree: nodes.document) -> None:
     """Make a page that has just been read fit to be printed."""
     if app.builder.name != BUILDER:
         return
-    for pad in list(doctree.findall(digit_pad)):
-        pad.replace_self(pad.children)
+    for widget in [*doctree.findall(digit_pad), *doctree.findall(train_here)]:
+        widget.replace_self(widget.children)
     answers = still_outputs(doctree, Path(app.doctreedir), Path(app.srcdir), app.env.docname)
     unfold(doctree)
     collect_solutions(doctree, answers)
@@ -102,6 +103,8 @@ def still_html(soup: Any, pictures: Path, source: Path, place: nodes.Node) -> li
             still_picture(pad.find("img"), pictures, source),
             nodes.paragraph("", pad.get_text(" ", strip=True), classes=["instead"]),
         ]
+    if panel := soup.find("train-here"):
+        return [nodes.paragraph("", panel.get_text(" ", strip=True), classes=["instead"])]
     for tag in soup(["style", "script"]):
         tag.decompose()
     for tag in soup(True):

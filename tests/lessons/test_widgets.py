@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import io
 import json
 import re
 import sys
@@ -18,18 +19,28 @@ import pytest
 import torch
 import traitlets
 from IPython.core.formatters import DisplayFormatter
+from PIL import Image
 from torch import nn
 
 from mnist_lab.cli import main
 from mnist_lab.data.digit_set import DataError
+from mnist_lab.data.mnist import load_mnist
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.data.own_files import load_npz
+from mnist_lab.data.splits import split
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import Reader
 from mnist_lab.handwriting.strokes import draw_strokes
-from mnist_lab.lessons.widgets import DigitPad
+from mnist_lab.lessons.widgets import DigitPad, TrainHere
 from mnist_lab.lessons.widgets.activations import watch_layers
-from mnist_lab.lessons.widgets.linking import STATIC, LinkError, link_notebook, link_page
+from mnist_lab.lessons.widgets.digit_pictures import training_pictures
+from mnist_lab.lessons.widgets.linking import (
+    STATIC,
+    LinkError,
+    link_notebook,
+    link_page,
+    link_training,
+)
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import save_checkpoint
@@ -87,17 +98,40 @@ class TestLinking:
         assert f'.start("{first}", "{second}");' in text
         assert len(text) < 190_000
 
+    def test_what_a_worker_runs_is_a_text_with_all_that_it_needs(self, tmp_path: Path) -> None:
+        static = self.modules(
+            tmp_path,
+            notebook='import text from "./worker.js";\nimport { a } from "./one.js";\n'
+            "export const render = [text, a];\n",
+            worker='import { a } from "./one.js";\nexport function listen(scope) {}\n',
+            one='export const a = "a";\n',
+        )
+        text = link_notebook(static)
+        assert "const text = $worker_text;" in text
+        found = re.search(r"^const \$worker_text = (.*);$", text, re.MULTILINE)
+        assert found
+        worker = json.loads(found[1])
+        assert worker.startswith('"use strict";\nconst $one = ')
+        assert worker.endswith("$worker.listen(self);\n")
+        assert not re.search(r"^\s*(import|export)\b", worker, re.MULTILINE)
+        assert re.findall(r"^const (\$\w+) =", text, re.MULTILINE) == [
+            "$worker_text", "$one", "$notebook"
+        ]  # fmt: skip
+
     def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
-        linked = link_page(b"", b"") + link_notebook()
+        linked = link_page(b"", b"") + link_notebook() + link_training(b"", b"")
+        linked += link_notebook(entry="train-notebook.js")
         for path in STATIC.iterdir():
             name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
-            assert f"const ${name} = " in linked, path.name
+            assert re.search(rf"const \${name}(_text)? = ", linked), path.name
 
     def test_no_module_asks_another_host_or_runs_text(self) -> None:
+        keeps = "train-here.js"  # the settings of a training, and nothing that was drawn
         for path in STATIC.glob("*.js"):
             code = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
             code = re.sub(r"//.*", "", code)
-            assert not re.search(r"https?:|fetch\(|XMLHttp|WebSocket|sendBeacon|localStorage", code)
+            assert not re.search(r"https?:|fetch\(|XMLHttp|WebSocket|sendBeacon", code)
+            assert path.name == keeps or "localStorage" not in code
             assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval\(|new Function", code)
 
     def test_the_numbers_of_the_image_are_those_of_python(self) -> None:
@@ -412,6 +446,31 @@ class TestLayers:
         assert len(pads[1].shapes) == 3
 
 
+class TestTrainHere:
+    def test_a_notebook_keeps_the_element_and_no_script_and_the_same_in_every_run(self) -> None:
+        one, two = TrainHere(), TrainHere()
+        assert one.train == two.train  # the digits go to the browser, and not into the notebook
+        data = one._repr_mimebundle_()[0]
+        view = "application/vnd.jupyter.widget-view+json"
+        assert {**data, view: ""} == {**two._repr_mimebundle_()[0], view: ""}
+        assert data["text/html"].startswith('<train-here chapters="./">\n<p>A panel')
+        assert len(data["text/html"]) < 500
+
+    def test_the_digits_are_of_the_training_file_and_in_two_parts(self) -> None:
+        train, validation = split(load_mnist().train, seed=0)
+        for content, digits, rows in zip(
+            training_pictures(), (train, validation), (200, 100), strict=True
+        ):
+            picture = Image.open(io.BytesIO(content))
+            assert picture.size == (280, 28 * rows)
+            sheet = np.asarray(picture.convert("L")).astype(int)
+            for label in (0, 7):
+                column = sheet[:, 28 * label : 28 * label + 28].reshape(rows, 28, 28)
+                expected = digits.images[digits.labels == label][:rows]
+                assert np.abs(column - expected).max() <= 8
+        assert sum(map(len, training_pictures())) < 310_000  # bytes of a page
+
+
 class TestStored:
     """What a notebook keeps of a pad when its kernel is gone."""
 
@@ -465,6 +524,7 @@ class TestStored:
         data, metadata = DigitPad()._repr_mimebundle_()
         assert asked
         assert "text/html" not in data
+        assert "text/html" not in TrainHere()._repr_mimebundle_()[0]
         view = "application/vnd.jupyter.widget-view+json"
         assert metadata[view]["colab"]["custom_widget_manager"]["url"] == "https://x/"
 

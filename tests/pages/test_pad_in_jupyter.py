@@ -104,7 +104,7 @@ def test_what_was_read_while_a_stroke_grew_is_said_when_it_ends(
 
 @pytest.fixture(scope="session")
 def jupyter(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a server for JupyterLab and Notebook 7 with two notebooks; its address."""
+    """Start a server for JupyterLab and Notebook 7 with three notebooks; its address."""
     import nbformat
 
     folder = tmp_path_factory.mktemp("lab")
@@ -121,6 +121,10 @@ def jupyter(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     for name in JUPYTERS:
         notebook = nbformat.v4.new_notebook(cells=cells, metadata=spec)
         nbformat.write(notebook, folder / f"{name}.ipynb")
+    trains = nbformat.v4.new_code_cell(
+        "from mnist_lab.lessons.widgets import TrainHere\nTrainHere()"
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[trains], metadata=spec), folder / "trains.ipynb")
     settings = folder / "config" / "labconfig"
     settings.mkdir(parents=True)
     silent = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -205,3 +209,21 @@ def test_in_a_notebook_the_model_in_python_reads(browser: Browser, jupyter: str,
         plain.locator(".numbers", has_text="255").wait_for()
         assert len(set(plain.locator(".applied canvas").evaluate(TONES))) > 5
         assert plain.locator(".bars").count() == 0
+
+
+def test_in_jupyterlab_a_network_learns_in_the_browser(browser: Browser, jupyter: str) -> None:
+    with browser.new_context(viewport=DESK) as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{jupyter}/lab/tree/trains.ipynb?token=pad")
+        wait_for_kernel(page, jupyter, "trains.ipynb")
+        run_cell(page, 0)
+        panel = page.locator(".train-here-host")
+        panel.get_by_label("Network", exact=True).select_option(label="2 layers: MLP")
+        panel.get_by_role("button", name="Start", exact=True).click()
+        panel.locator(".where", has_text="Done: after 8 epochs it reads").wait_for()
+        assert float((panel.locator(".accuracy").text_content() or "").split()[0]) > 85
+        assert panel.get_by_role("button", name="Compare").count() == 0  # it has no other network
+        assert errors == []

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
-from mnist_lab.lessons.widgets.linking import link_notebook, link_page
+from mnist_lab.lessons.widgets.linking import link_notebook, link_page, link_training
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
 
@@ -35,15 +35,17 @@ def network(
 @contextmanager
 def workbench(browser: Browser) -> Iterator[Page]:
     """An empty page with every module at hand: modules.preprocess, modules.own_model, ..."""
-    inside, _, _ = link_page(web_bytes(*network()), b"").rpartition("})();")
-    names = re.findall(r"^const \$(\w+) = \(\(\) => \{$", inside, re.MULTILINE)
-    modules = ", ".join(f"{name}: ${name}" for name in names)
     with browser.new_context() as context:
         page = context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_content("<!doctype html><title>Workbench</title><main></main>")
-        page.add_script_tag(content=f"{inside}window.modules = {{ {modules} }};\n}})();")
+        page.evaluate("window.modules = {}")
+        for linked in (link_training(b"", b""), link_page(web_bytes(*network()), b"")):
+            inside, _, _ = linked.rpartition("})();")
+            names = re.findall(r"^const \$(\w+) = \(\(\) => \{$", inside, re.MULTILINE)
+            modules = ", ".join(f"{name}: ${name}" for name in names)
+            page.add_script_tag(content=f"{inside}Object.assign(modules, {{ {modules} }});\n}})();")
         in_notebooks, _, _ = link_notebook().rpartition("export default")
         page.add_script_tag(
             content=f"(() => {{\n{in_notebooks}modules.notebook = $notebook;\n}})();"

@@ -1,5 +1,6 @@
-"""The drawing pad: one source for pages and notebooks, linked by `linking`."""
+"""The drawing pad and the training panel, for pages and notebooks from one source (`linking`)."""
 
 from mnist_lab.lessons.widgets.digit_pad import DigitPad
+from mnist_lab.lessons.widgets.train_here import TrainHere
 
-__all__ = ["DigitPad"]
+__all__ = ["DigitPad", "TrainHere"]

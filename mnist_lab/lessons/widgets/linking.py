@@ -1,12 +1,14 @@
 """Link the JavaScript modules into one text: for pages, and for notebooks.
 
-    link_page(weights, digits)  # a classic script that brings <digit-pad> to life
-    link_notebook()             # an ES module for anywidget
+    link_page(weights, digits)   # a classic script that brings <digit-pad> to life
+    link_training(train, others) # another, for <train-here>
+    link_notebook()              # an ES module for anywidget
 
 A page that is opened from disk loads no modules, and a notebook hands the browser one text. So the
 small modules in `static` are written for people, and what a browser gets is linked from them: each
 module becomes a function that returns what it exports, in the order in which they need each other.
 Only the few forms of import and export that the modules use are understood; others are an error.
+A name without braces stands for a text: of a style sheet, or of all that a worker runs.
 Above a style sheet the book's colours are written, by day and by night, as `--own-ink` and kin.
 """
 
@@ -42,19 +44,37 @@ def link_page(weights: bytes, digits: bytes, static: Path = STATIC) -> str:
     digits : bytes
         A PNG of MNIST digits, ten classes in a row, on which a lesson shows what is forgotten.
     """
-    texts = ", ".join(f'"{base64.b64encode(content).decode()}"' for content in (weights, digits))
-    return (
-        f'(() => {{\n"use strict";\n{_link("digit-pad.js", static)}'
-        f"{_name_of('digit-pad.js')}.start({texts});\n}})();\n"
-    )
+    return _write_script("digit-pad.js", static, weights, digits)
 
 
-def link_notebook(static: Path = STATIC) -> str:
+def link_training(train: bytes, others: bytes, static: Path = STATIC) -> str:
+    """Return a classic script for pages on which a network is trained.
+
+    Parameters
+    ----------
+    train, others : bytes
+        PNGs of MNIST digits, ten classes in a row: those to learn from, and others to score with.
+    """
+    return _write_script("train-here.js", static, train, others)
+
+
+def link_notebook(static: Path = STATIC, entry: str = "notebook.js") -> str:
     """Return an ES module in the form that anywidget asks for."""
+    return f"{_link(entry, static)}export default {{ render: {_name_of(entry)}.render }};\n"
+
+
+def _write_script(entry: str, static: Path, *contents: bytes) -> str:
+    """Return a script that calls `start` of its entry with these contents, in base64."""
+    texts = ", ".join(f'"{base64.b64encode(content).decode()}"' for content in contents)
     return (
-        f"{_link('notebook.js', static)}"
-        f"export default {{ render: {_name_of('notebook.js')}.render }};\n"
+        f'(() => {{\n"use strict";\n{_link(entry, static)}'
+        f"{_name_of(entry)}.start({texts});\n}})();\n"
     )
+
+
+def _write_worker(entry: str, static: Path) -> str:
+    """Return what a worker runs: its entry, listening."""
+    return f'"use strict";\n{_link(entry, static)}{_name_of(entry)}.listen(self);\n'
 
 
 def _link(entry: str, static: Path) -> str:
@@ -72,8 +92,12 @@ def _link(entry: str, static: Path) -> str:
         if name.endswith(".css"):
             linked[name] = f"const {_name_of(name)} = {json.dumps(_write_colours() + text)};\n"
             return
-        for _, needed in _IMPORT.findall(text):
-            add(needed, (*waiting, name))
+        for names, needed in _IMPORT.findall(text):
+            if needed.endswith(".js") and not names.startswith("{"):
+                worker = json.dumps(_write_worker(needed, static))
+                linked[f"{needed} as a text"] = f"const {_name_of(needed)}_text = {worker};\n"
+            else:
+                add(needed, (*waiting, name))
         linked[name] = _wrap(name, text)
 
     add(entry, ())
@@ -86,7 +110,9 @@ def _wrap(name: str, text: str) -> str:
 
     def bind(match: re.Match[str]) -> str:
         names, module = match.groups()
-        return f"const {' '.join(names.split())} = {_name_of(module)};\n"
+        is_worker = module.endswith(".js") and not names.startswith("{")
+        source = _name_of(module) + ("_text" if is_worker else "")
+        return f"const {' '.join(names.split())} = {source};\n"
 
     body = _EXPORT.sub("", _IMPORT.sub(bind, text))
     left = _OTHER.search(body)

@@ -149,6 +149,11 @@ class DigitPad extends HTMLElement {
     this.panel.pad.strokes = strokes;
   }
 
+  /** The book's own network, for whoever wants to compare another with it. */
+  static openBook() {
+    return openNetwork(weights);
+  }
+
   /** The 28x28 image (Uint8Array), or null if there is none. */
   get image() {
     return this.panel.image;

@@ -1,5 +1,6 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .freezing import GradualUnfreezing as GradualUnfreezing
+from .freezing import HeadFirst as HeadFirst
 from .freezing import Stages as Stages
 from .freezing import count_trainable as count_trainable
 from .freezing import freeze as freeze
@@ -39,6 +40,9 @@ from .probes import cache_features as cache_features
 from .probes import train_probe as train_probe
 from .rates import PullTowardsStart as PullTowardsStart
 from .rates import layerwise_groups as layerwise_groups
+from .remembering import ClassifyAndRemember as ClassifyAndRemember
+from .remembering import mix_evenly as mix_evenly
+from .remembering import put_together as put_together
 from .ways import FINETUNE as FINETUNE
 from .ways import WAYS as WAYS
 from .ways import Start as Start

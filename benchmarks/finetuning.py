@@ -35,7 +35,6 @@ from mnist_lab.data import (
 )
 from mnist_lab.finetuning import (
     GradualUnfreezing,
-    PullTowardsStart,
     freeze_backbone,
     layerwise_groups,
     replace_head,
@@ -60,10 +59,9 @@ AUGMENTATION = Augmentation(rotate=10, shift=2, scale=0.1)
 # More labels, more steps: 300 of them would pass 5,000 digits less than twice.
 STEPS = {1: 300, 2: 300, 10: 300, 100: 600, 1_000: 1_200}
 MAIN = ("scratch", "full", "head", "gradual")
-OPTIONS = ("layerwise", "pull")
+OPTIONS = ("layerwise",)
 FEW = (2, 10)  # where the options are tried too
 LAYERWISE_DECAY = 0.4  # Howard and Ruder 2018 divide by 2.6 from stage to stage
-PULL = 0.01
 BASES = 3
 PRETRAINING = TrainConfig(epochs=3, augmentation=AUGMENTATION)
 SEARCH_SEED = 1_000  # label draws to choose on start here, those to report at 0
@@ -141,7 +139,6 @@ def adapt(
         digits,
         config=config,
         groups=layerwise_groups(model, config, LAYERWISE_DECAY) if method == "layerwise" else None,
-        penalty=PullTowardsStart(model, PULL) if method == "pull" else None,
         before_step=GradualUnfreezing(model) if method == "gradual" else None,
         device=device,
         progress=False,
@@ -271,7 +268,6 @@ def main() -> None:
         "steps": {str(count): steps for count, steps in STEPS.items()},
         "augmentation": {"rotate": 10, "shift": 2, "scale": 0.1},
         "layerwise_decay": LAYERWISE_DECAY,
-        "pull": PULL,
         "turned": TURNED,
         "thinned": THINNED,
         "bases": BASES,

@@ -181,10 +181,10 @@ def _add_finetune(commands: Any) -> None:
     parser.add_argument(
         "--way",
         default="gradual",
-        choices=["head", "gradual", "full", "lora"],
-        help="what learns: the head alone; the head first and one stage more at a time (default); "
-        "everything; or changes of low rank and the head (merged into the checkpoint, and written "
-        "beside it by themselves, as lora.json says)",
+        choices=["head", "head_first", "gradual", "full", "lora"],
+        help="what learns: the head alone; the head first and then everything, or one stage more "
+        "at a time (default); everything; or changes of low rank and the head (merged into the "
+        "checkpoint, and written beside it by themselves, as lora.json says)",
     )
     parser.add_argument(
         "--rehearse",

@@ -128,8 +128,9 @@ class TestHere:
 
     def test_and_pulled_towards_its_start(self, device: str, sets: Sets) -> None:
         model = build_model("small_cnn", seed=0, width=2)
-        pull = PullTowardsStart(model, 0.01)  # before `fit` moves the model
-        fit(model, *sets, TrainConfig(epochs=1), penalty=pull, device=device, progress=False)
+        config = TrainConfig(epochs=1)
+        pull = PullTowardsStart(model, 0.01, config)  # before `fit` moves the model
+        fit(model, *sets, config, before_step=pull, device=device, progress=False)
         assert {start.device.type for _, start in pull.pairs} == {device}
 
     def test_one_is_pretrained(self, device: str, sets: Sets) -> None:
@@ -289,9 +290,9 @@ def test_attention_in_one_kernel_is_attention_written_out() -> None:
 
 def test_a_start_follows_a_model_that_is_moved_and_only_once() -> None:
     model = build_model("small_cnn", width=2).to("meta")  # it has no numbers, only a place
-    pull = PullTowardsStart(model, 0.1)
+    pull = PullTowardsStart(model, 0.1, TrainConfig())
     pull.pairs = [(now, torch.zeros(now.shape)) for now, _ in pull.pairs]  # made before the move
-    assert pull().device.type == "meta"
+    pull(0, 1)
     assert {start.device.type for _, start in pull.pairs} == {"meta"}
 
 
@@ -332,7 +333,8 @@ def pretraining(sets: Sets) -> loop.TrainState:
 def pulled(sets: Sets) -> loop.TrainState:
     model = build_model("small_cnn", width=2)
     config = TrainConfig(epochs=1, batch_size=5)
-    return start_training(model, sets[0], config, penalty=PullTowardsStart(model, 0.1))
+    pull = PullTowardsStart(model, 0.1, config)
+    return start_training(model, sets[0], config, before_step=pull)
 
 
 STARTS: dict[str, Callable[[Sets], loop.TrainState]] = {

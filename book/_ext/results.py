@@ -46,6 +46,7 @@ MOST_ROWS = 40  # of a plot
 ALONG = {
     "backbone": "labels",
     "finetuning": "labels of each class",
+    "forgetting": "share of the way",
     "masked_pretraining": "labels of each class",
     "scaling": "digits",
     "step": "batch size",

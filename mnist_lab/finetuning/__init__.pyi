@@ -1,5 +1,6 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .freezing import GradualUnfreezing as GradualUnfreezing
+from .freezing import HeadFirst as HeadFirst
 from .freezing import Stages as Stages
 from .freezing import count_trainable as count_trainable
 from .freezing import freeze as freeze
@@ -11,6 +12,8 @@ from .heads import describe_body as describe_body
 from .heads import load_pretrained as load_pretrained
 from .heads import name_difference as name_difference
 from .heads import replace_head as replace_head
+from .interpolation import Model as Model
+from .interpolation import interpolate as interpolate
 from .lora import ClassifyThroughLoRA as ClassifyThroughLoRA
 from .lora import LoRALayer as LoRALayer
 from .lora import add_lora as add_lora
@@ -37,6 +40,9 @@ from .probes import cache_features as cache_features
 from .probes import train_probe as train_probe
 from .rates import PullTowardsStart as PullTowardsStart
 from .rates import layerwise_groups as layerwise_groups
+from .remembering import ClassifyAndRemember as ClassifyAndRemember
+from .remembering import mix_evenly as mix_evenly
+from .remembering import put_together as put_together
 from .ways import FINETUNE as FINETUNE
 from .ways import WAYS as WAYS
 from .ways import Start as Start

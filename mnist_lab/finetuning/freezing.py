@@ -4,7 +4,8 @@
     freeze_backbone(model)                  # all but the head
     fit(model, few, config=config, before_step=GradualUnfreezing(model))
 
-Sources: which layers carry over, Yosinski et al. 2014; gradual unfreezing, Howard and Ruder 2018.
+Sources: which layers carry over, Yosinski et al. 2014; gradual unfreezing, Howard and Ruder 2018;
+the head first, Kumar et al. 2022.
 """
 
 from __future__ import annotations
@@ -138,3 +139,17 @@ class GradualUnfreezing:
             for parameter in stage:
                 parameter.requires_grad_(distance < learning)
         switch_to_training(self.model)  # batch norms keep their statistics while they are frozen
+
+
+class HeadFirst(GradualUnfreezing):
+    """Let the head learn alone for half of the steps, then everything: linear probing, then tuning.
+
+    As gradual unfreezing otherwise, with two stages: all but the head, and the head.
+
+    Source: LP-FT, Kumar et al. 2022.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        *body, head = self.stages
+        self.stages = [[parameter for stage in body for parameter in stage], head]

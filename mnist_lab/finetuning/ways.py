@@ -3,8 +3,9 @@
     model, card = load_checkpoint("runs/fast")
     result = finetune(model, mine, way="gradual", folder="runs/mine")
 
-`head`: all else is frozen. `gradual`: the head learns first, then one stage more at a time. `full`:
-everything learns from the start. `lora`: every layer learns a change of low rank, the head as a
+`head`: all else is frozen. `head_first`: the head learns alone for half of the steps, then
+everything. `gradual`: the head learns first, then one stage more at a time. `full`: everything
+learns from the start. `lora`: every layer learns a change of low rank, the head as a
 whole; what is saved is a plain network with the changes merged into its weights.
 
 Chapter 10 compares them: with ten labels of a class or more, gradual reads the new digits best and
@@ -17,19 +18,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.finetuning.freezing import GradualUnfreezing, freeze_backbone
+from mnist_lab.finetuning.freezing import GradualUnfreezing, HeadFirst, freeze_backbone
 from mnist_lab.finetuning.lora import ClassifyThroughLoRA, add_lora
+from mnist_lab.finetuning.remembering import put_together
 from mnist_lab.training.augmentation import Augmentation
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.runs import FitResult, fit
 
 # The learning rates are those that a search on validation data chose for the way, with 10 to 1,000
-# labels of a class (benchmarks/results/finetuning.json; backbone.json for lora).
-WAYS: Mapping[str, float] = {"head": 0.01, "gradual": 0.003, "full": 0.003, "lora": 0.006}
+# labels of a class (benchmarks/results/finetuning.json; forgetting.json for head_first,
+# backbone.json for lora).
+WAYS: Mapping[str, float] = {
+    "head": 0.01,
+    "head_first": 0.003,
+    "gradual": 0.003,
+    "full": 0.003,
+    "lora": 0.006,
+}
 
 FINETUNE = TrainConfig(
     steps=300,  # enough for the head to settle; as in the search for the rates
@@ -53,7 +61,7 @@ def start_way(model: nn.Module, way: str, seed: int = 0) -> Start:
 
     Parameters
     ----------
-    way : {"head", "gradual", "full", "lora"}
+    way : {"head", "head_first", "gradual", "full", "lora"}
     seed : int
         Of the first weights of LoRA's changes.
 
@@ -66,6 +74,8 @@ def start_way(model: nn.Module, way: str, seed: int = 0) -> Start:
         raise ValueError(f"No way {way!r} to fine-tune; there are {', '.join(WAYS)}.")
     if way == "head":
         freeze_backbone(model)
+    elif way == "head_first":
+        return Start(model, {"before_step": HeadFirst(model)})
     elif way == "gradual":
         return Start(model, {"before_step": GradualUnfreezing(model)})
     elif way == "lora":
@@ -97,7 +107,7 @@ def finetune(
     digits, validation : DigitSet
     config : TrainConfig, optional
         `FINETUNE` at the way's learning rate, if not given.
-    way : {"head", "gradual", "full", "lora"}
+    way : {"head", "head_first", "gradual", "full", "lora"}
     rehearsal : DigitSet, optional
         Digits of the old task that are trained on among the new, so that it is not forgotten. A
         test part is refused.
@@ -114,7 +124,7 @@ def finetune(
     if config is None:
         config = replace(FINETUNE, learning_rate=WAYS.get(way, FINETUNE.learning_rate))
     if rehearsal is not None:
-        digits = _put_together(digits, rehearsal)
+        digits = put_together(digits, rehearsal)
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     start = start_way(model, way, config.seed)
     # Another way is another run, which `resume` must not go on with.
@@ -127,15 +137,3 @@ def finetune(
         if way != "lora":  # else a later run, with another way, would train the head alone
             for parameter in learning:
                 parameter.requires_grad_(True)
-
-
-def _put_together(new: DigitSet, old: DigitSet) -> DigitSet:
-    """Return both as one set; their classes are the same, and neither is a test part."""
-    if old.part == "test":
-        raise ValueError("What is rehearsed is a test part: nothing is learnt from it.")
-    if new.class_names != old.class_names:
-        raise ValueError("What is rehearsed has other classes than the new digits.")
-    if new.images.shape[1:] != old.images.shape[1:]:
-        raise ValueError("What is rehearsed has images of another size than the new digits.")
-    images = np.concatenate([new.images, old.images])
-    return replace(new, images=images, labels=np.concatenate([new.labels, old.labels]))

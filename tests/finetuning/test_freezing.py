@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.finetuning.freezing import (
     GradualUnfreezing,
+    HeadFirst,
     count_trainable,
     freeze,
     freeze_backbone,
@@ -169,6 +170,18 @@ class TestGradualUnfreezing:
     ) -> None:
         model = build_model("small_cnn")
         unfreezing = GradualUnfreezing(model)
+        found = []
+        for step in range(steps):
+            unfreezing(step, steps)
+            found.append(parts(learning(model)))
+        assert found == expected
+
+    @pytest.mark.parametrize(
+        ("steps", "expected"), [(1, [ALL]), (2, [HEAD, ALL]), (5, [HEAD, HEAD, ALL, ALL, ALL])]
+    )
+    def test_the_head_first_then_everything(self, steps: int, expected: list[set[str]]) -> None:
+        model = build_model("small_cnn")
+        unfreezing = HeadFirst(model)
         found = []
         for step in range(steps):
             unfreezing(step, steps)

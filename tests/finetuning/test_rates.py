@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training, train_epoch, train_step
-from tests.finetuning.comparing import HARSH, state_of, train
+from mnist_lab.training.schedules import learning_rate_at
+from tests.finetuning.comparing import HARSH, changed, state_of, train
 
 
 @pytest.fixture
@@ -71,33 +73,58 @@ class TestPullTowardsStart:
     def distance(self, strength: float | None, digits: DigitSet) -> float:
         model = build_model("small_cnn")
         start = state_of(model)
-        penalty = None if strength is None else PullTowardsStart(model, strength)
-        train(model, digits, HARSH, 20, penalty=penalty)
+        pull = None if strength is None else PullTowardsStart(model, strength, HARSH)
+        train(model, digits, HARSH, 20, before_step=pull)
         return sum(
             float((p.detach() - start[name]).square().sum())
             for name, p in model.named_parameters()
             if not name.startswith("output.")
         )
 
-    def test_it_is_half_the_strength_times_the_squared_distance(self) -> None:
+    def test_it_goes_rate_times_strength_of_the_way_back(self) -> None:
+        config = replace(HARSH, learning_rate=0.1, schedule="constant")
         model = build_model("small_cnn")
-        penalty = PullTowardsStart(model, 0.5)
-        assert float(penalty().detach()) == 0
+        pull = PullTowardsStart(model, 2.0, config)
         with torch.no_grad():
             model.get_parameter("conv1.weight")[0, 0, 0, :2] += 3
             model.get_parameter("output.weight").zero_()  # a head has no start
-        assert float(penalty().detach()) == pytest.approx(0.5 / 2 * 18)
-        penalty().backward()
-        gradient = model.get_parameter("conv1.weight").grad
-        assert gradient is not None
-        assert gradient[0, 0, 0].tolist() == pytest.approx([1.5, 1.5, 0, 0, 0])
+        start, before = build_model("small_cnn").state_dict(), state_of(model)
+        pull(5, 20)
+        assert changed(before, model) == {"conv1.weight"}
+        moved = model.get_parameter("conv1.weight") - start["conv1.weight"]
+        assert moved[0, 0, 0].tolist() == pytest.approx([2.4, 2.4, 0, 0, 0], abs=1e-6)
+
+    def test_its_share_follows_the_schedule(self) -> None:
+        pull = PullTowardsStart(build_model("linear"), 4.0, HARSH)
+        for step in (0, 5, 19):
+            now = torch.nn.Parameter(torch.ones(1))
+            pull.pairs = [(now, torch.zeros(1))]
+            pull(step, 20)
+            assert now.item() == pytest.approx(1 - 4 * learning_rate_at(step, 20, HARSH))
 
     def test_it_keeps_the_weights_near(self, digits: DigitSet) -> None:
-        free, weak, strong = (self.distance(s, digits) for s in (None, 0.1, 10.0))
+        free, weak, strong = (self.distance(s, digits) for s in (None, 1.0, 20.0))
         assert self.distance(0.0, digits) == pytest.approx(free)
         assert strong < weak < free
         assert strong < free / 4
 
+    def test_what_is_frozen_stays(self) -> None:
+        model = build_model("small_cnn")
+        pull = PullTowardsStart(model, 1.0, HARSH)
+        with torch.no_grad():
+            model.get_parameter("conv1.weight").add_(1)
+        freeze(model)
+        before = state_of(model)
+        pull(0, 1)
+        assert not changed(before, model)
+
+    @pytest.mark.parametrize("strength", [-1, 21, float("nan")])
+    def test_a_strength_out_of_range(self, strength: float) -> None:
+        with pytest.raises(ValueError, match=r"0 or more and at most 1/0\.05"):
+            PullTowardsStart(build_model("linear"), strength, HARSH)
+
+
+class TestPenalty:
     def test_it_is_no_part_of_the_loss_that_is_told(self, digits: DigitSet) -> None:
         losses = []
         batch = next(iter(Batches(digits, 96)))
@@ -105,13 +132,3 @@ class TestPullTowardsStart:
             state = start_training(build_model("small_cnn"), digits, HARSH, penalty=penalty)
             losses.append(float(train_step(state, batch)[0]))
         assert losses[0] == losses[1]
-
-    def test_of_a_frozen_body_it_is_nothing(self) -> None:
-        model = build_model("small_cnn")
-        penalty = PullTowardsStart(model, 1.0)
-        freeze(model)
-        assert float(penalty()) == 0
-
-    def test_a_strength_out_of_range(self) -> None:
-        with pytest.raises(ValueError, match="0 or more and finite, found -1"):
-            PullTowardsStart(build_model("linear"), -1)

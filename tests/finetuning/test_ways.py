@@ -133,7 +133,7 @@ class TestLora:
 class TestStart:
     def test_no_such_way(self) -> None:
         model = build_model("small_cnn")
-        with pytest.raises(ValueError, match=r"^No way 'half' .* head, gradual, full, lora\.$"):
+        with pytest.raises(ValueError, match=r"^No way 'half' .* gradual, full, lora\.$"):
             start_way(model, "half")
         assert len(learning(model)) == len(list(model.parameters()))
 

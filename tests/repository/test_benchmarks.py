@@ -31,6 +31,7 @@ from benchmarks import (
     compiled,
     ensemble,
     finetuning,
+    forgetting,
     masked_pretraining,
     neighbours,
     open_tasks,
@@ -852,6 +853,52 @@ class TestFinetuning:
                 assert row["accuracy"]["n"] >= 10
                 assert list(row["search"]) == [str(rate) for rate in rates]  # the same for all
                 assert row["learning_rate"] == recording.choose_rate(row["search"])
+
+
+class TestForgetting:
+    @pytest.mark.parametrize("name", forgetting.METHODS)
+    def test_the_digits_of_a_task_have_none_in_common(self, name: str) -> None:
+        sides = forgetting.make_sides(name)
+        parts = (sides.pool, sides.old_pool, *sides.choose, *sides.report)
+        images = [{image.tobytes() for image in part.images} for part in parts]
+        for place, one in enumerate(images):
+            assert not any(one & other for other in images[place + 1 :])
+        few = forgetting.draw_labels(sides.pool, 0)
+        assert (few.class_counts()[np.unique(sides.pool.labels)] == forgetting.LABELS).all()
+
+    def test_a_search_climbs_until_all_neighbours_are_worse(self) -> None:
+        grid = [(1, 2, 3, 4, 5), (1, 2, 3, 4, 5)]
+        found = forgetting.climb(grid, (3, 3), lambda p: -((p[0] - 4) ** 2) - (p[1] - 1) ** 2)
+        assert found == (4, 1)
+        assert forgetting.climb(grid, (3, 3), lambda p: 0.0) == (3, 3)
+
+    @pytest.mark.parametrize("method", ["full", "pull", "decay", "remember", "interpolate"])
+    def test_every_remedy_starts_from_the_same_network_and_leaves_it(
+        self, method: str, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        base = build_model("small_cnn", seed=0)
+        before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+        ours = few.subset(slice(0, 40))
+        sides = forgetting.Sides(few, few, (ours, ours), (ours, ours), "0123456789")
+        monkeypatch.setattr(forgetting, "make_sides", lambda name: sides)
+        monkeypatch.setattr(forgetting, "pretrain", lambda names, seed: base)
+        monkeypatch.setattr(forgetting, "STEPS", 2)
+        forgetting.train.cache_clear()
+        new, old = forgetting.measure("thin", method, 0, (0.003, 0.5), sides.report)
+        forgetting.train.cache_clear()
+        assert 0 <= new == old <= 1
+        assert all(torch.equal(before[name], now) for name, now in base.state_dict().items())
+
+    def test_record_chose_by_the_search_and_no_neighbour_was_better(self) -> None:
+        record = load_record("forgetting")
+        for rows in record["results"].values():
+            for row in rows.values():
+                worth = {
+                    point: np.mean(found["new"] + found["old"])
+                    for point, found in row["search"].items()
+                }
+                chosen = " ".join(map(str, row["chosen"]))
+                assert worth[chosen] == max(worth.values())
 
 
 class TestMaskedPretraining:

@@ -1,4 +1,4 @@
-"""The exercises of chapter 10: new heads, rates by stage, L2-SP, an honest choice, labels saved."""
+"""The exercises of chapter 10: L2-SP's pull, an honest choice, labels saved."""
 
 from __future__ import annotations
 
@@ -13,10 +13,6 @@ Array = NDArray[Any]
 
 
 # --- Cases ---------------------------------------------------------------------------------------
-
-
-def _rate_cases(_: np.random.Generator) -> list[Case]:
-    return [(0.01, 0.4, 4), (1.0, 0.5, 3), (0.003, 1.0, 5), (0.1, 0.9, 1)]  # rate, decay, stages
 
 
 def _pull_cases(generator: np.random.Generator) -> list[Case]:
@@ -50,10 +46,6 @@ def _saved_cases(_: np.random.Generator) -> list[Case]:
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
-def _stage_rates(rate: float, decay: float, stages: int) -> Array:
-    return rate * decay ** np.arange(stages)[::-1]
-
-
 def _pull_gradient(weights: Array, start: Array, strength: float) -> Array:
     return strength * (weights - start)
 
@@ -67,52 +59,6 @@ def _labels_needed(counts: Array, accuracies: Array, target: float) -> float:
 
 
 EXERCISES = (
-    Exercise(
-        "ch10",
-        "head_parameters",
-        64 * 3 * 3 * 5 + 5,
-        hint="A linear layer has a weight for each pair of input and output, and a bias for each "
-        "output.",
-        mistakes=(
-            usual("The biases are missing: one for each class.", 64 * 3 * 3 * 5),
-            usual("That is a head for ten classes. There are five.", 64 * 3 * 3 * 10 + 10, 5_760),
-            usual(
-                "The maps have 3 by 3 places, and all of them are inputs of the head.",
-                64 * 5 + 5,
-                64 * 5,
-            ),
-        ),
-    ),
-    Exercise(
-        "ch10",
-        "stage_rates",
-        _stage_rates,
-        cases=_rate_cases,
-        mistakes=(
-            usual(
-                "The rates are the wrong way round: the head, which comes last, learns fastest.",
-                lambda rate, decay, stages: _stage_rates(rate, decay, stages)[::-1],
-            ),
-            usual(
-                "The head learns at the full rate. The stage before it is the first to be slowed.",
-                lambda rate, decay, stages: decay * _stage_rates(rate, decay, stages),
-            ),
-            usual(
-                "The factor is applied again from stage to stage: its powers are due, not its "
-                "multiples.",
-                lambda rate, decay, stages: np.concatenate(
-                    [rate * decay / np.arange(stages - 1, 0, -1), [rate]]
-                ),
-                lambda rate, decay, stages: np.concatenate(
-                    [np.full(stages - 1, rate * decay), [rate]]
-                ),
-            ),
-            usual(
-                "All stages get the same rate. Each is to learn more slowly than the next.",
-                lambda rate, decay, stages: np.full(stages, rate),
-            ),
-        ),
-    ),
     Exercise(
         "ch10",
         "pull_gradient",

@@ -143,9 +143,13 @@ def _close(values: Ink) -> Ink:
 
 
 def stroke_width(mask: Mask) -> float:
-    """Return how wide strokes are on average, in pixels: twice their area over their outline."""
+    """Return how wide strokes are on average, in pixels: twice their area over their outline.
+
+    What fills the picture has no outline there, and is as wide as the picture.
+    """
     outline = mask & ~ndimage.binary_erosion(mask, border_value=1)
-    return 2 * float(mask.sum()) / max(1, float(outline.sum()))
+    width = 2 * float(mask.sum()) / max(1, float(outline.sum()))
+    return min(width, *mask.shape)
 
 
 def noise_floor(ink: Ink) -> float:

@@ -39,9 +39,13 @@ def good(tmp_path: Path) -> Path:
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, list[str]]:
+    """Return the status, what was printed, and what was told but for doubts.
+
+    The reader of these tests has learnt nothing: it doubts every digit, and says so.
+    """
     status = main([str(argument) for argument in arguments])
     out, err = capfd.readouterr()
-    return status, out, err.splitlines()
+    return status, out, [line for line in err.splitlines() if "is doubtful" not in line]
 
 
 def some_digits() -> DigitSet:

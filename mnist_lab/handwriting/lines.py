@@ -167,11 +167,11 @@ def _tallest(mask: Mask) -> int:
 
 
 def take_frames_away(mask: Mask) -> Mask:
-    """Take away frames: what has other writing in its holes, or is an empty rectangle.
+    """Take away frames: what has other writing in its holes, or is a rectangle.
 
-    A hole of a frame is a cell, and writing may touch its walls: what lies in the convex hull of a
-    cell stays, and what lies between the cells is the frame. The picture's edge closes a box that
-    is cut off by it.
+    Its walls run through it, and a stroke that touches or crosses one stays. Of walls that are not
+    straight nothing stays but what lies in the convex hull of a hole. The picture's edge closes a
+    box that is cut off by it.
     """
     labels, _ = ndimage.label(mask, _AROUND)
     boxes = ndimage.find_objects(labels)
@@ -181,10 +181,34 @@ def take_frames_away(mask: Mask) -> Mask:
         place = boxes[number - 1]
         own = labels[place] == number
         edges = _at_edge(place, mask.shape)
-        cells = _find_cells(own, edges)
-        if _is_frame(own, cells, labels[place], is_cut=bool(np.any(edges))):
-            kept[place] &= ~own | _hulls(cells)
+        is_cut = bool(np.any(edges))
+        cells, closed = _find_cells(own, edges)
+        (level, levels), (upright, uprights) = (_find_level_lines(o, o) for o in (own, own.T))
+        pen = stroke_width(own)
+        if _has_writing(cells, labels[place], is_cut=is_cut):
+            inside, sizes = _hulls(cells), _largest(cells)
+        elif not is_cut and closed.mean() > 0.85 and own.mean() < 0.6 and levels + uprights > 2:
+            inside = ndimage.binary_erosion(closed, iterations=2 * round(pen))
+            sizes = 0.75 * np.array(own.shape)
+        else:
+            continue
+        # What touches a wall is whole, unless it is as small as a scrap of wall, or a grid of them.
+        parts, count = ndimage.label(own & ~level & ~upright.T, _AROUND)
+        stays = _count(parts[inside], count) > 0
+        for part, p in enumerate(ndimage.find_objects(parts), 1):
+            height, width = p[0].stop - p[0].start, p[1].stop - p[1].start
+            stays[part] &= 0.4 * sizes[0] < height < 1.25 * sizes[0] + 4 * pen
+            stays[part] &= width < 1.25 * sizes[1] + 4 * pen
+        stays[0] = False
+        kept[place] &= ~own | stays[parts] | ((parts > 0) & inside)
     return kept if kept.any() else mask  # a nought may be square
+
+
+def _largest(labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the height of the highest and the width of the widest piece."""
+    boxes = [place for place in ndimage.find_objects(labels) if place is not None]
+    sizes = [[p.stop - p.start for p in place] for place in boxes]
+    return np.max(sizes, axis=0, initial=0).astype(np.float64)
 
 
 def _at_edge(place: tuple[slice, slice], shape: tuple[int, ...]) -> list[tuple[bool, bool]]:
@@ -192,23 +216,24 @@ def _at_edge(place: tuple[slice, slice], shape: tuple[int, ...]) -> list[tuple[b
     return [(p.start == 0, p.stop == side) for p, side in zip(place, shape, strict=True)]
 
 
-def _find_cells(own: Mask, at_edge: list[tuple[bool, bool]]) -> NDArray[np.int32]:
-    """Label the holes of a piece that is cropped to itself; the picture's edge is a wall."""
-    own = np.pad(own, 1, constant_values=at_edge)
+def _find_cells(own: Mask, at_edge: list[tuple[bool, bool]]) -> tuple[NDArray[np.int32], Mask]:
+    """Label the holes of a piece that is cropped to itself, and return all that it encloses.
+
+    The picture's edge is a wall.
+    """
     # Made wider, a wall has no gaps, and is straight enough.
-    reach = max(1, round(stroke_width(own)))
-    holes, _ = ndimage.label(~ndimage.maximum_filter(own, 2 * reach + 1))
-    beyond = np.unique(np.r_[holes[0], holes[-1], holes[:, 0], holes[:, -1]])
-    cells: NDArray[np.int32] = np.where(np.isin(holes, beyond), 0, holes)[1:-1, 1:-1]
-    return cells
+    reach = 2 * max(1, round(stroke_width(own))) + 1
+    wide = ndimage.maximum_filter(np.pad(own, reach, constant_values=at_edge), reach)
+    holes, _ = ndimage.label(~wide)
+    rim = np.unique(np.r_[holes[0], holes[-1], holes[:, 0], holes[:, -1]])
+    outside = np.isin(holes, rim[rim > 0])
+    inner = slice(reach, -reach)
+    cells: NDArray[np.int32] = np.where(outside, 0, holes)[inner, inner]
+    return cells, ~ndimage.maximum_filter(outside, reach)[inner, inner]
 
 
-def _is_frame(
-    own: Mask, cells: NDArray[np.int32], labels: NDArray[np.int32], *, is_cut: bool
-) -> bool:
-    """Tell whether a piece with these holes is a frame; `labels` are all pieces there."""
-    if not is_cut and (cells > 0).mean() > 0.25 and convex_hull_image(own).mean() > 0.88:
-        return True
+def _has_writing(cells: NDArray[np.int32], labels: NDArray[np.int32], *, is_cut: bool) -> bool:
+    """Tell whether something is written in one of these holes; `labels` are all pieces there."""
     for number, place in enumerate(ndimage.find_objects(cells), 1):
         if place is not None:
             cell = cells[place] == number

@@ -22,6 +22,7 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import reconstruction
 
 _SIDE = 400  # pixels of the small copy's longer side
+_ONE_COLOUR = 3  # of 255; a sensor's noise and light that falls off differ by more
 _TINY = 60  # pixels of a shorter side; in less there is no room for a shadow
 
 Grey = NDArray[np.uint8]  # (height, width)
@@ -88,12 +89,14 @@ def take_paper_away(grey: Grey, *, follow: bool = True) -> Ink:
 def find_sign_of_ink(values: Ink) -> int:
     """Return 1 if ink is darker than the paper, -1 if it is lighter.
 
-    The picture's rim shows paper; unless it shows the table that a sheet lies on, or a shadow. Then
-    what is narrow, dark or light, may be ink. But the loop of a 6 is narrow too: what is ink lies
-    on paper, and what is a loop lies in ink.
+    The picture's rim shows paper, and surely so if it is of one colour, as in a drawing; unless it
+    shows the table that a sheet lies on, or a shadow. Then what is narrow, dark or light, may be
+    ink. But the loop of a 6 is narrow too: what is ink lies on paper, and what is a loop lies in
+    ink.
     """
     rim, narrow = _rim(values), max(1, max(values.shape) // 8)
-    if min(values.shape) < _TINY // 2 or not _shows_a_sheet(values, narrow):
+    is_plain = np.mean(np.abs(_edge(values) - rim) <= _ONE_COLOUR) > 0.75
+    if is_plain or min(values.shape) < _TINY // 2 or not _shows_a_sheet(values, narrow):
         return 1 if rim - values.min() >= values.max() - rim else -1
     # On a scale of ratios, ink in a shadow stands out as much as ink in the light.
     levels = np.log(values / 16 + 1)
@@ -140,9 +143,13 @@ def _close(values: Ink) -> Ink:
 
 
 def stroke_width(mask: Mask) -> float:
-    """Return how wide strokes are on average, in pixels: twice their area over their outline."""
+    """Return how wide strokes are on average, in pixels: twice their area over their outline.
+
+    What fills the picture has no outline there, and is as wide as the picture.
+    """
     outline = mask & ~ndimage.binary_erosion(mask, border_value=1)
-    return 2 * float(mask.sum()) / max(1, float(outline.sum()))
+    width = 2 * float(mask.sum()) / max(1, float(outline.sum()))
+    return min(width, *mask.shape)
 
 
 def noise_floor(ink: Ink) -> float:
@@ -174,4 +181,9 @@ def _enlarge(paper: Ink, size: tuple[int, int], sign: int) -> Ink:
 
 def _rim(values: NDArray[Any]) -> float:
     """Return the median of the outermost pixels: there is seldom ink there."""
-    return float(np.median(np.r_[values[0], values[-1], values[:, 0], values[:, -1]]))
+    return float(np.median(_edge(values)))
+
+
+def _edge(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the outermost pixels."""
+    return np.r_[values[0], values[-1], values[:, 0], values[:, -1]]

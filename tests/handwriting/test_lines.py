@@ -52,6 +52,17 @@ class TestForms:
             (found,) = find_digits(form.photograph())
             assert np.abs(np.subtract(found.box, form.boxes[0])).max() <= 9
 
+    def test_a_digit_that_touches_a_wall_of_a_row_of_boxes_stays(self, whole: Grey) -> None:
+        """A box around every digit was once kept with the digit in it, if they touched."""
+        form = Form(640, 140, whole)
+        for place in range(8):
+            form.frame(36 + 72 * place, 30, 96 + 72 * place, 110)
+            form.write(66 + 72 * place, 80 if place % 2 else 70, 56)
+        found = find_digits(form.photograph())
+        assert len(found) == 8
+        for one, box in zip(found, form.boxes, strict=True):
+            assert np.abs(np.subtract(one.box, box)).max() <= 6
+
     @pytest.mark.parametrize("cut", [(34, 24, 128, 138), (20, 10, 128, 138), (34, 4, 150, 156)])
     def test_a_box_may_be_cut_off_by_the_pictures_edge(
         self, cut: tuple[int, int, int, int], whole: Grey

@@ -68,6 +68,15 @@ class TestSign:
         ImageDraw.Draw(page).ellipse((2, 2, 197, 197), outline=ink, width=6)
         assert find_sign_of_ink(np.asarray(page, np.float32)) == (1 if ink == 0 else -1)
 
+    @pytest.mark.parametrize("ink", [0, 255])
+    def test_a_drawing_with_a_pen_as_thick_as_a_fifth_of_it(self, ink: int) -> None:
+        """What a thick pen leaves of the paper was once taken for ink on a dark sheet."""
+        page = Image.new("L", (200, 200), 255 - ink)
+        pen = ImageDraw.Draw(page)
+        pen.ellipse((30, 10, 160, 110), outline=ink, width=40)
+        pen.line((140, 60, 120, 190), fill=ink, width=40)
+        assert find_sign_of_ink(np.asarray(page, np.float32)) == (1 if ink == 0 else -1)
+
 
 class TestMeasures:
     @pytest.mark.parametrize("width", [4, 8, 20])

@@ -22,8 +22,6 @@ from torch import Tensor
 
 from mnist_lab.training.draws import Draws
 
-_COARSE = (14 / 28, 18 / 28, 22 / 28)  # as many pixels across as a coarse scan has, relatively
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -51,10 +49,6 @@ class Augmentation:
     fill : float
         The share of the images whose digit is stretched, as some scanners' software does, until it
         fills a square as large as the longer of its sides.
-    coarse : float
-        The share of the images that are scanned coarsely: averaged over larger pixels (14, 18 or 22
-        across an image of 28), made black or white at a limit that is drawn anew, and enlarged
-        again.
     sharpen : float
         The share of the images whose greys become nearly black or nearly white. Where the limit
         between the two lies, and how hard it is, is drawn anew for each.
@@ -76,7 +70,6 @@ class Augmentation:
     stroke: float = 0.0
     aspect: float = 0.0
     fill: float = 0.0
-    coarse: float = 0.0
     sharpen: float = 0.0
     contrast: float = 0.0
     noise: float = 0.0
@@ -91,7 +84,7 @@ class Augmentation:
             raise ValueError(f"shear must be below 90 degrees, found {self.shear}.")
         if self.stroke > 1:
             raise ValueError(f"stroke must be at most 1 pixel, found {self.stroke}.")
-        for name in ("fill", "coarse", "sharpen", "contrast"):
+        for name in ("fill", "sharpen", "contrast"):
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must be at most 1, found {getattr(self, name)}.")
         if not 0 < self.elastic_smoothness < math.inf:
@@ -122,8 +115,6 @@ class Augmentation:
             images = self._change_strokes(images, draws)
         if not self._moves_nothing:
             images = self._move(images, draws)
-        if self.coarse:
-            images = self._scan_coarsely(images, draws)
         if not self._keeps_greys:  # last: scanners and cameras come after the pen
             images = self._change_greys(images, draws)
         return images
@@ -188,20 +179,6 @@ class Augmentation:
             maps = maps / torch.where(filled, growth, 1.0)[:, :, None]
             maps[:, :, 2] += torch.where(filled, middle, 0.0)
         return maps
-
-    def _scan_coarsely(self, images: Tensor, draws: Draws) -> Tensor:
-        """Read some images through fewer and larger pixels, which are black or white."""
-        which, limit, size = draws.uniform(3)[:, :, None, None, None].to(images.dtype)
-        limit = images.amax(dim=(1, 2, 3), keepdim=True) * (0.2 + 0.4 * limit)
-        shape = images.shape[2:]
-        for number, share in enumerate(_COARSE):
-            small = F.interpolate(images, [round(share * side) for side in shape], mode="area")
-            ink = (small > limit).to(images.dtype) * 255
-            coarse = F.interpolate(ink, shape, mode="bilinear", align_corners=False)
-            first, last = number / len(_COARSE), (number + 1) / len(_COARSE)
-            chosen = (which < self.coarse) & (first <= size) & (size < last)
-            images = torch.where(chosen, coarse, images)
-        return images
 
     def _change_greys(self, images: Tensor, draws: Draws) -> Tensor:
         """Sharpen the edges of some images, make ink fainter, add noise."""

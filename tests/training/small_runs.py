@@ -53,7 +53,6 @@ EVERY_CHANGE = Augmentation(
     stroke=0.5,
     aspect=0.1,
     fill=0.2,
-    coarse=0.2,
     sharpen=0.5,
     contrast=0.1,
     noise=0.1,

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -62,7 +61,7 @@ class TestWhole:
         "name",
         [
             *("rotate", "shift", "scale", "shear", "elastic_strength", "stroke"),
-            *("aspect", "fill", "coarse", "sharpen", "contrast", "noise"),
+            *("aspect", "fill", "sharpen", "contrast", "noise"),
         ],
     )
     def test_each_range_switches_its_change_on(self, name: str, pixels: Tensor) -> None:
@@ -357,37 +356,6 @@ class TestFill:
         assert float(Augmentation(fill=1)(torch.zeros(2, 1, 28, 28), generator()).max()) == 0
 
 
-class TestCoarse:
-    def square(self, count: int) -> Tensor:
-        """A square of 12 pixels, which no grid of 14, 18 or 22 leaves with its corners."""
-        images = torch.zeros(count, 1, 28, 28)
-        images[..., 8:20, 8:20] = 255
-        return images
-
-    def test_only_its_share_of_the_images(self, mnist: MNIST) -> None:
-        pixels = torch.from_numpy(mnist.train.images[:2_000]).unsqueeze(1).float()
-        scanned = Augmentation(coarse=0.3)(pixels, generator())
-        changed = (scanned != pixels).flatten(1).any(dim=1)
-        assert float(changed.float().mean()) == pytest.approx(0.3, abs=0.03)
-
-    def test_pixels_are_of_three_sizes(self) -> None:
-        scanned = Augmentation(coarse=1)(self.square(300), generator())
-        # Black or white first, then enlarged: the larger a pixel, the wider the grey edge.
-        greys = ((scanned > 1) & (scanned < 254)).sum(dim=(1, 2, 3))
-        assert len(torch.unique(greys)) >= 3
-
-    def test_a_square_stays_where_it_is(self) -> None:
-        scanned = Augmentation(coarse=1)(self.square(500), generator())
-        assert np.abs(centres(scanned) - 13.5).max() < 0.75
-
-    def test_faint_ink_is_not_lost(self) -> None:
-        scanned = Augmentation(coarse=1)(self.square(50) * 0.2, generator())
-        assert float(scanned.amax(dim=(1, 2, 3)).min()) == 255
-
-    def test_an_empty_image_stays_empty(self) -> None:
-        assert float(Augmentation(coarse=1)(torch.zeros(2, 1, 28, 28), generator()).max()) == 0
-
-
 class TestGreys:
     def test_the_share_that_is_sharpened_has_few_greys(self, mnist: MNIST) -> None:
         pixels = torch.from_numpy(mnist.train.images[:2_000]).unsqueeze(1).float()
@@ -436,9 +404,7 @@ class TestGreys:
         assert float(noisy.max()) == 255
 
     def test_a_piece_of_a_batch_is_changed_as_the_whole_is(self, pixels: Tensor) -> None:
-        augment = Augmentation(
-            aspect=0.3, fill=0.5, coarse=0.5, sharpen=0.5, contrast=0.5, noise=50
-        )
+        augment = Augmentation(aspect=0.3, fill=0.5, sharpen=0.5, contrast=0.5, noise=50)
         whole = augment(pixels, generator())
         piece = augment(pixels[8:20], Draws(generator(), len(pixels), slice(8, 20)))
         assert torch.allclose(piece, whole[8:20], atol=1e-3)

@@ -21,6 +21,7 @@ from .geometry import lay_by_centre_of_mass as lay_by_centre_of_mass
 from .geometry import lay_in_the_middle as lay_in_the_middle
 from .geometry import resize_longer_side as resize_longer_side
 from .geometry import restore_full_ink as restore_full_ink
+from .habits import add_habits as add_habits
 from .habits import add_upstrokes as add_upstrokes
 from .habits import rotate_digits as rotate_digits
 from .idx import parse_idx as parse_idx

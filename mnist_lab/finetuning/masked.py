@@ -256,7 +256,7 @@ class GuessHiddenPatches:
         """Refuse another model, a share that hides nothing or all, and what wants labels."""
         count_hidden(_as_autoencoder(model).patches, self.mask_share)
         plain = TrainConfig()
-        for name in ("hardest_share", "upstrokes", "label_smoothing"):
+        for name in ("hardest_share", "upstrokes", "habits", "label_smoothing"):
             if getattr(config, name) != getattr(plain, name):
                 raise ValueError(
                     f"{name} needs labels, and masked pretraining reads none: leave it at "

@@ -21,6 +21,7 @@ class TrainConfig:
     steps: int | None = None  # train for about so many, in whole epochs: where digits are few
     hardest_share: float = 1.0  # train on this share of the digits: a proxy's hardest; 1: on all
     upstrokes: float = 0.0  # this share of the ones gets an upstroke, as many hands write them
+    habits: float = 0.0  # this share of the 1s, 4s, 7s and 9s is written as elsewhere
     batch_size: int = 128  # small enough to learn much per epoch, large enough for fast matrices
     optimizer: Literal["sgd", "adam", "adamw"] = "adamw"  # needs the least tuning
     learning_rate: float = 0.01  # the peak; one-cycle bears more than a constant rate does
@@ -51,6 +52,7 @@ class TrainConfig:
             "steps": self.steps is None or self.steps >= 1,
             "hardest_share": 0 < self.hardest_share <= 1,
             "upstrokes": 0 <= self.upstrokes <= 1,
+            "habits": 0 <= self.habits <= 1,
             "batch_size": self.batch_size >= 1,
             "learning_rate": 0 < self.learning_rate < math.inf,
             "warm_up": 0 <= self.warm_up < 1,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.habits import add_upstrokes
+from mnist_lab.data.habits import add_habits, add_upstrokes
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.processes import ALONE, Ranks
 from mnist_lab.training.selection import count_hardest, find_hardest
@@ -23,7 +23,7 @@ def prepare_digits(
     device: str | torch.device = "cpu",
     ranks: Ranks = ALONE,
 ) -> DigitSet:
-    """Return the digits that a configuration trains on: `upstrokes` added, the `hardest_share`.
+    """Return the digits that a configuration trains on: habits added, the `hardest_share`.
 
     Parameters
     ----------
@@ -39,8 +39,10 @@ def prepare_digits(
     ValueError
         If there are to be upstrokes, and no class is called "1".
     """
+    # Always the same ones: a seed says how to train, and not on what.
+    if config.habits:  # first: a closed 4 is drawn on a plain 1
+        digits = add_habits(digits, config.habits, seed=0)
     if config.upstrokes:
-        # Always the same ones: a seed says how to train, and not on what.
         digits = add_upstrokes(digits, config.upstrokes, seed=0)
     if config.hardest_share == 1:
         return digits

@@ -28,6 +28,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "steps": (9, {}),
     "hardest_share": (0.5, {}),
     "upstrokes": (1.0, {}),
+    "habits": (1.0, {}),
     "batch_size": (15, {}),
     "optimizer": ("sgd", {}),
     "learning_rate": (0.02, {}),
@@ -49,7 +50,7 @@ OTHER: dict[str, tuple[Any, dict[str, Any]]] = {
     "seed": (1, {}),
 }
 BASE = TrainConfig(epochs=2, batch_size=20)
-NEED_LABELS = {"hardest_share", "upstrokes", "label_smoothing"}
+NEED_LABELS = {"hardest_share", "upstrokes", "habits", "label_smoothing"}
 
 each_field = pytest.mark.parametrize("name", [field.name for field in fields(TrainConfig)])
 

@@ -33,7 +33,7 @@ from mnist_lab.training.runs import FitResult, fit
 # backbone.json for lora).
 WAYS: Mapping[str, float] = {
     "head": 0.01,
-    "head_first": 0.003,
+    "head_first": 0.001,
     "gradual": 0.003,
     "full": 0.003,
     "lora": 0.006,

@@ -184,10 +184,13 @@ function drawBox(context, { box, scale, pixel, colour, name }) {
   const [left, top] = [box.left * scale - 2 * pixel, box.top * scale - 2 * pixel];
   const [width, height] =
     [(box.right - box.left) * scale + 4 * pixel, (box.bottom - box.top) * scale + 4 * pixel];
-  context.lineWidth = 2 * pixel;
-  context.strokeStyle = ink;
   context.setLineDash(name ? [] : [4 * pixel, 3 * pixel]);
-  context.strokeRect(left, top, width, height);
+  // On a wider line of the other shade, it is seen on light paper and on dark.
+  for (const [shade, thickness] of [[paper, 4], [ink, 2]]) {
+    context.lineWidth = thickness * pixel;
+    context.strokeStyle = shade;
+    context.strokeRect(left, top, width, height);
+  }
   if (!name) return;
   const size = pixel * Math.max(9, Math.min((0.35 * height) / pixel, 22));
   context.font = `600 ${size}px system-ui, sans-serif`;

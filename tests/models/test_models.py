@@ -37,6 +37,7 @@ PARAMETERS = {
     "resnet": 175_226,
     "small_cnn": 29_434,
     "vit": 138_890,
+    "patch_reader": 10_676_746,
 }
 # Every architecture in every form; all but article 000 as printed return raw logits.
 RETURNS_LOGITS = [

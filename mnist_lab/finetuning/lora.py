@@ -78,7 +78,8 @@ class LoRALayer(nn.Module):
             raise ValueError(
                 f"LoRA adapts linear and convolution layers, not {type(base).__name__}."
             )
-        rows, columns = base.weight.flatten(1).shape
+        weight = base.weight
+        rows, columns = weight.flatten(1).shape
         if not 1 <= rank <= min(rows, columns):
             raise ValueError(
                 f"rank must be from 1 to {min(rows, columns)} for a weight of {rows} x {columns}, "
@@ -90,7 +91,7 @@ class LoRALayer(nn.Module):
         bound = 1 / math.sqrt(columns)  # as large as a new layer's weights, which peft takes too
         a = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator)
         # As the base: of a large one in bfloat16, the changes are in bfloat16 too.
-        device, kind = base.weight.device, base.weight.dtype
+        device, kind = weight.device, weight.dtype
         self.a = nn.Parameter(a.to(device, kind))
         self.b = nn.Parameter(torch.zeros(rows, rank, device=device, dtype=kind))
 

@@ -46,6 +46,8 @@ MOST_ROWS = 40  # of a plot
 ALONG = {
     "backbone": "labels",
     "finetuning": "labels of each class",
+    "large": "labels",
+    "large_ladder": "rank",
     "masked_pretraining": "labels of each class",
     "scaling": "digits",
     "step": "batch size",

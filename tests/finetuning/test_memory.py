@@ -98,6 +98,22 @@ class TestAgainstTensors:
             assert other.grad is not None
             assert torch.equal(one.grad, other.grad)
 
+    def test_in_sixteen_bits_it_is_half_and_autocast_keeps_a_quarter_more(self) -> None:
+        expected = estimate_memory(
+            MINILM, TOKENS, context=CONTEXT, base="bfloat16", compute="bfloat16"
+        ).activations
+        model = reader()
+
+        def mixed() -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return model(images())
+
+        weights = 2 * MINILM.in_blocks  # their copies in 16 bits, which count as weights
+        assert 1.2 < (count_saved(mixed, model) - weights) / expected < 1.35
+        model.bfloat16()
+        found = count_saved(lambda: model(images().bfloat16()), model)
+        assert found == pytest.approx(expected, rel=0.03)
+
     def test_what_is_the_models_own_is_not_counted(self) -> None:
         model = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5))
         inputs = torch.randn(4, 10)

@@ -138,7 +138,8 @@ class PatchReader(nn.Module):
         self.embedding = nn.Linear(patch * patch, width)
         # As large as the embedded patches, as in `VisionTransformer`: the norm that follows divides
         # both by the same.
-        self.positions = nn.Parameter(torch.randn((28 // patch) ** 2, width))
+        self.positions = nn.Parameter(torch.empty((28 // patch) ** 2, width))
+        nn.init.normal_(self.positions)
         self.norm = nn.LayerNorm(width, eps=_EPSILON)
         self.blocks = nn.ModuleList(PostNormBlock(width, heads) for _ in range(depth))
         self.output = nn.Linear(width, classes)

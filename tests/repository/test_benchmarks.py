@@ -109,7 +109,7 @@ class TestEveryScript:
             ("backbone", ["--draws", "3", "--labels", "100", "1000"]),
             ("backbone", ["--sizes"]),
             ("finetuning", ["--draws", "10"]),
-            ("large", ["--draws", "5"]),
+            ("large", ["--draws", "2"]),
             ("masked_pretraining", ["--draws", "5"]),
             ("presets", ["--seeds", "2"]),
             ("robustness", ["--seeds", "3"]),

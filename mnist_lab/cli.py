@@ -93,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_bench(commands)
     _add_verify(commands)
+    _add_speedrun(commands)
     return parser
 
 
@@ -285,7 +286,7 @@ def _add_export(commands: Any) -> None:
         "export",
         help="write a checkpoint for programs without PyTorch",
         description="Write a checkpoint as ONNX, or as the one file that the pad in the book's "
-        "pages reads (web: linear, mlp and small_cnn of at most 250 kB).",
+        "pages reads (web: linear, mlp, quick_cnn and small_cnn of at most 250 kB).",
         epilog="With --json: file, format, model, bytes.",
     )
     parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
@@ -343,6 +344,56 @@ def _add_verify(commands: Any) -> None:
     _add_device(parser)
     _add_json(parser)
     parser.set_defaults(run=_verify)
+
+
+def _add_speedrun(commands: Any) -> None:
+    parser = commands.add_parser(
+        "speedrun",
+        help="check a recipe by the rules of the speedrun: 99 %% as quickly as possible",
+        description="Train a recipe from many seeds by the rules of the speedrun, refuse it where "
+        "it breaks one, and say whether the lower end of the 95 % interval of its mean accuracy "
+        "is at least 99.0 %: status 0 if so, 1 if not, 2 if a rule is broken. Accuracy is on "
+        "5,000 validation digits. Without a recipe, print the rules and the table of records.",
+        epilog="A file of your own needs a function train(digits, seed, device) that returns an "
+        "nn.Module. With --json: recipe, stands, device, hardware, threads, ledger (null without "
+        "--test), and mean, std, low, high, n and values of validation_accuracy, seconds, "
+        "process_seconds (these with their median) and, with --test, accuracy. Without a recipe: "
+        "rules and records.",
+    )
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        type=_name,
+        metavar="RECIPE",
+        help="fast, standard or best, or FILE.py with your own",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_whole(30, 1000),
+        default=30,
+        metavar="N",
+        help="from 30 (the default) on; 100 for the table",
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        choices=["cpu", "cuda"],
+        help="the class to run in (default: cpu)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_whole(1, 1024),
+        metavar="N",
+        help="of the processor (default: as torch chooses)",
+    )
+    parser.add_argument(
+        "--test",
+        action="store_true",
+        help="also score each seed on the 10,000 test digits, when all is chosen; every look is "
+        "written to results/ledger.json in the current folder",
+    )
+    _add_json(parser)
+    parser.set_defaults(run=_speedrun)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -901,6 +952,32 @@ def _say_comparisons(
     if origin:
         _say(f"recorded {origin['date']} on {origin['hardware']} by {origin['command']}")
     _say(f"measured on {machine['hardware']}, {machine['precision']}")
+
+
+def _speedrun(arguments: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    from mnist_lab.lessons.records import OWN
+
+    speedrun = import_module(f"{_find_benchmarks()}.speedrun")
+    if arguments.recipe is None:
+        _say(speedrun.RULES)
+        _say("")
+        for line in speedrun.table():
+            _say(line)
+        _end(arguments, {"rules": speedrun.RULES, "records": speedrun.records()})
+        return 0
+    machine = speedrun.prepare(arguments.device, arguments.threads)
+    contestant = speedrun.find_contestant(arguments.recipe)
+    command = f"python -m mnist_lab speedrun {arguments.recipe}"
+    looks = speedrun.look_once(contestant, OWN, command) if arguments.test else None
+    checked = speedrun.check(contestant, arguments.seeds, arguments.device, looks).describe()
+    _say(f"{contestant.name}: {speedrun.in_one_line(checked)}")
+    _say(f"class {arguments.device}: {machine['hardware']}")
+    ledger = str(OWN / "ledger.json") if arguments.test else None
+    record = {"recipe": contestant.name, **checked, **machine, "ledger": ledger}
+    _end(arguments, record)
+    return 0 if checked["stands"] else 1
 
 
 def _text_of(file: Traversable) -> str:

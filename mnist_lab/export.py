@@ -34,7 +34,7 @@ from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.tensor_files import check_numbers
 
 # What the page's forward pass can compute (widgets/static/forward.js).
-WEB_MODELS = ("linear", "mlp", "small_cnn")
+WEB_MODELS = ("linear", "mlp", "quick_cnn", "small_cnn")
 WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
 _LARGEST_EXPORT = 1 << 30  # bytes that are looked through
 WEB_FORMAT = "mnist-lab web 1"

@@ -75,6 +75,7 @@ OPTIONS = {
     "export": {"--format", "--out", "--overwrite", "--json"},
     "bench": set(),  # each benchmark has its own
     "verify": {"--seeds", "--device", "--json"},
+    "speedrun": {"--seeds", "--device", "--threads", "--test", "--json"},
 }
 
 
@@ -190,6 +191,7 @@ class TestUsage:
             "export": ("file", "format", "model", "bytes"),
             "bench": ("results", "NAME --help", "--device cuda"),
             "verify": ("holds", "runs", "recorded_hardware", "ledger", "numbers", "claims"),
+            "speedrun": ("stands", "process_seconds", "ledger", "train(digits, seed, device)"),
         }[command]:
             assert key in out
 
@@ -225,6 +227,9 @@ class TestUsage:
             "verify nothing",
             "verify fast --seeds 0",
             "verify fast --preset best",
+            "speedrun nothing",
+            "speedrun fast --seeds 3",
+            "speedrun fast --device mps",
             "train --epochs many",
             "train --epochs 0",
             "train --epochs -3",

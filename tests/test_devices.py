@@ -150,6 +150,7 @@ class TestHere:
 TINY_BENCHMARKS: dict[str, list[str]] = {
     "speed": ["--seeds", "1", "--only", "fast", "fast_bfloat16", "one_pass", "--no-test"],
     "step": [],
+    "speedrun": ["--seeds", "1"],
     "presets": ["--seeds", "1", "--only", "fast"],
     "articles": ["--seeds", "1", "--only", "article_002", "--forms", "corrected"],
 }

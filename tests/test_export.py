@@ -25,7 +25,7 @@ from mnist_lab.models.registry import MODELS, build_model
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import save_checkpoint
 
-WEB = {"linear": {}, "mlp": {"hidden": 64}, "small_cnn": {}}
+WEB = {"linear": {}, "mlp": {"hidden": 64}, "quick_cnn": {}, "small_cnn": {}}
 
 
 def model_of(name: str, **arguments: Any) -> tuple[torch.nn.Module, ModelCard]:
@@ -99,7 +99,11 @@ def test_small_cnn_of_the_standard_preset_fits_a_page() -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("vit", {}, "'vit': its JavaScript knows linear, mlp, small_cnn; ONNX takes any model"),
+        (
+            "vit",
+            {},
+            "'vit': its JavaScript knows linear, mlp, quick_cnn, small_cnn; ONNX takes any model",
+        ),
         ("resnet", {"depth": 1}, "'resnet'"),
         ("small_cnn", {"width": 25}, "at most 250 kB"),
         ("mlp", {}, "at most 250 kB"),

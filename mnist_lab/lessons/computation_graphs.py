@@ -10,6 +10,7 @@ All scores enter one box, the softmax, because each probability depends on every
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +30,13 @@ _PIXELS, _SCORES, _SOFTMAX, _LOSS = 0.0, 3.9, 7.1, 10.1  # where the columns sta
 _ROW = 1.5  # from one score to the next
 
 
+def _write(axes: Axes, left: float, height: float, words: str, **look: Any) -> None:
+    """Write a text; Python prints a hyphen before a number, and a picture wants a minus sign."""
+    axes.text(left, height, re.sub(r"-(?=\d)", "\N{MINUS SIGN}", words), **look, **_MIDDLE)
+
+
 def _box(axes: Axes, left: float, height: float, words: str) -> None:
-    axes.text(left, height, words, bbox=_CLEAR | {"edgecolor": INK, "pad": 4}, **_MIDDLE)
+    _write(axes, left, height, words, bbox=_CLEAR | {"edgecolor": INK, "pad": 4})
 
 
 def _arrow(axes: Axes, begin: tuple[float, float], end: tuple[float, float]) -> None:
@@ -87,10 +93,10 @@ def draw_scores_to_loss(
         for begin, weight in zip(from_top, row, strict=True):
             axes.plot([_PIXELS, _SCORES], [begin, height], color=GREY, linewidth=0.8)
             at = 0.68 * _SCORES, begin + 0.68 * (height - begin)
-            axes.text(*at, weight, color=colour, bbox=_CLEAR, **_MIDDLE)
+            _write(axes, *at, weight, color=colour, bbox=_CLEAR)
         _box(axes, _SCORES, height, score)
-        axes.text(_SCORES, height - 0.5, below, color=colour, **_MIDDLE)
-        axes.text(_SOFTMAX, height, words, color=colour if backward else INK, **_MIDDLE)
+        _write(axes, _SCORES, height - 0.5, below, color=colour)
+        _write(axes, _SOFTMAX, height, words, color=colour if backward else INK)
         ends = [(_SCORES + 0.9, height), (_SOFTMAX - 1.05, height)]
         _arrow(axes, *(ends[::-1] if backward else ends))
     for begin, words in zip(from_top, pixels, strict=True):
@@ -98,7 +104,7 @@ def draw_scores_to_loss(
     corner = _SOFTMAX - 1, heights[-1] - 0.45
     size = 2.0, heights[0] - heights[-1] + 0.9
     axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=INK))
-    axes.text(_SOFTMAX, heights[0] + 0.7, "softmax", color=INK, **_MIDDLE)
+    _write(axes, _SOFTMAX, heights[0] + 0.7, "softmax", color=INK)
     ends = [(_SOFTMAX + 1.05, middle), (_LOSS - 0.55, middle)]
     _arrow(axes, *(ends[::-1] if backward else ends))
     _box(axes, _LOSS, middle, loss)

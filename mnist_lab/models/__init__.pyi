@@ -21,6 +21,7 @@ from .backbones import read_pinned_weights as read_pinned_weights
 from .basic import CLASSES as CLASSES
 from .basic import MLP as MLP
 from .basic import Linear as Linear
+from .basic import QuickCNN as QuickCNN
 from .basic import SmallCNN as SmallCNN
 from .deep import DeepMLP as DeepMLP
 from .deep import draw_weights as draw_weights

@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from mnist_lab.models.architecture import HEAD, remember_architecture
 from mnist_lab.models.articles import Article000, Article001, Article002
 from mnist_lab.models.backbones import BACKBONES, Backbone, make_backbone
-from mnist_lab.models.basic import MLP, Linear, SmallCNN
+from mnist_lab.models.basic import MLP, Linear, QuickCNN, SmallCNN
 from mnist_lab.models.deep import DeepMLP
 from mnist_lab.models.lstm import LSTM
 from mnist_lab.models.minilm import PatchReader
@@ -225,6 +225,7 @@ _OF_THE_BOOK: dict[str, Callable[..., nn.Module]] = {
     "linear": Linear,
     "mlp": MLP,
     "deep_mlp": DeepMLP,
+    "quick_cnn": QuickCNN,
     "small_cnn": SmallCNN,
     "resnet": ResNet,
     "article_000": Article000,

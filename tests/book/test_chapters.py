@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -330,6 +331,78 @@ def test_a_cell_that_trains_asserts_what_it_shows(path: Path) -> None:
     for source in training:
         held = ("assert ", "show_effect(", "print(error)")
         assert any(word in source for word in held), source
+
+
+CLOCKS = {"perf_counter", "process_time", "monotonic", "seconds"}  # `seconds` of a run
+
+
+def is_timed(node: ast.AST, timed: set[str]) -> bool:
+    """Tell whether an expression or a function holds what a clock gave."""
+    return any(
+        (isinstance(part, ast.Attribute) and part.attr in CLOCKS)
+        or (isinstance(part, ast.Name) and part.id in timed)
+        for part in ast.walk(node)
+    )
+
+
+def own_names(function: ast.FunctionDef) -> set[str]:
+    """Return the names of a function's arguments and of what it assigns."""
+    parts = list(ast.walk(function))
+    arguments = {part.arg for part in parts if isinstance(part, ast.arg)}
+    names = (part for part in parts if isinstance(part, ast.Name))
+    return arguments | {name.id for name in names if isinstance(name.ctx, ast.Store)}
+
+
+def asserts_of_time(statements: list[ast.stmt], timed: set[str]) -> Iterator[str]:
+    """Yield the assertions about what a clock gave; `timed` are the names that hold it so far."""
+    for statement in statements:
+        match statement:
+            case ast.Assert(test=test) if is_timed(test, timed):
+                yield ast.unparse(statement)
+            case ast.FunctionDef(name=name):
+                if is_timed(statement, timed - own_names(statement)):
+                    timed.add(name)
+            case ast.Assign(targets=targets, value=value):
+                names = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+                if is_timed(value, timed):
+                    timed |= names
+                elif all(isinstance(target, ast.Name) for target in targets):
+                    timed -= names
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)), args=args)):
+                if any(is_timed(argument, timed) for argument in args):
+                    timed.add(name)  # such as a list that it is appended to
+            case ast.For(target=target, iter=iterable) if is_timed(iterable, timed):
+                timed |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+        for block in ("body", "orelse", "finalbody"):
+            if not isinstance(statement, ast.FunctionDef):
+                yield from asserts_of_time(getattr(statement, block, []), timed)
+
+
+@each_chapter
+def test_nothing_is_asserted_of_what_a_clock_says(path: Path) -> None:
+    """A busy machine would fail it."""
+    timed: set[str] = set()
+    for cell in cells(path)[1:]:
+        assert not list(asserts_of_time(ast.parse(cell.source).body, timed))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "assert run.seconds < 5",
+        "started = time.perf_counter()\nassert time.perf_counter() - started < 1",
+        "def rate():\n    return 1 / time.perf_counter()\nfast = rate()\nassert fast > 3",
+        "spent = []\nfor k in range(3):\n    spent.append(run.seconds)\nassert max(spent) < 1",
+        "costs = {k: run(k).seconds for k in range(3)}\nfor k in costs:\n    assert k",
+    ],
+)
+def test_an_assertion_about_time_is_found(code: str) -> None:
+    assert list(asserts_of_time(ast.parse(code).body, set()))
+
+
+def test_an_assertion_about_something_else_is_not() -> None:
+    code = "spent = run.seconds\nassert run.accuracy > 0.9\nspent = 3\nassert spent == 3"
+    assert not list(asserts_of_time(ast.parse(code).body, set()))
 
 
 @each_chapter

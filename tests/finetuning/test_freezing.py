@@ -27,7 +27,7 @@ from mnist_lab.models.registry import MODELS, build_model
 from mnist_lab.training.loop import start_training, train_epoch
 from tests.finetuning.comparing import HARSH, changed, learning, state_of, train
 
-STAGED = ("small_cnn", "resnet", "vit")
+STAGED = ("quick_cnn", "small_cnn", "resnet", "vit")
 
 
 class Odd(nn.Module):

@@ -48,6 +48,11 @@ class TestScoresToLoss:
         assert {word for word, colour in texts.items() if colour == RED_PEN} == set("abcdefuvw")
         assert {"x 1", "z 0", "p 0.7", "loss 1.4", "softmax"} <= set(texts)
 
+    def test_a_number_below_zero_has_a_minus_sign_and_a_word_keeps_its_hyphen(self) -> None:
+        (axes,) = drawn(under_scores=["b = -1", "well-known", "-0.5"]).figure.axes
+        texts = {text.get_text() for text in axes.texts}
+        assert {"b = \N{MINUS SIGN}1", "well-known", "\N{MINUS SIGN}0.5"} <= texts
+
     def test_on_the_way_back_the_arrows_point_left(self) -> None:
         assert all(begin > end for begin, end in arrows(drawn(backward=True)))
 

@@ -47,6 +47,8 @@ def test_javascript_and_python_make_the_same_image(bench: Page) -> None:
         ("small_cnn", {}),
         ("small_cnn", {"width": 3}),
         ("small_cnn", {"width": 24, "classes": 5}),
+        ("quick_cnn", {}),
+        ("quick_cnn", {"width": 3, "classes": 4}),
         ("linear", {}),
         ("mlp", {"hidden": 30}),
     ],

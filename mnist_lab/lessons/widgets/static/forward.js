@@ -169,6 +169,43 @@ const linearOf = (name, tensors) =>
 // --- Architectures --------------------------------------------------------------------------------
 // Each says which shapes it needs, given the shapes in the file, and lays its layers in a row.
 
+/** Three convolutions, the first of 5x5 with a stride of 2 and so much padding, the others of 3x3,
+ * each with batch norm and ReLU, and a linear layer. For each convolution: its channels as a multiple
+ * of the first's, and whether pooling follows it. */
+function convolutional(firstPadding, stages) {
+  return {
+    shapes: (side, classes) => {
+      const width = side("conv1.weight");
+      const counts = stages.map(([times]) => times * width);
+      const shapes = {};
+      counts.forEach((count, index) => {
+        const kernel = index ? [counts[index - 1], 3, 3] : [1, 5, 5];
+        shapes[`conv${index + 1}.weight`] = [count, ...kernel];
+        for (const key of ["weight", "bias", "running_mean", "running_var"]) {
+          shapes[`norm${index + 1}.${key}`] = [count];
+        }
+      });
+      const last = 9 * counts.at(-1); // 3 x 3 places
+      return { ...shapes, "output.weight": [classes, last], "output.bias": [classes] };
+    },
+    layers: (image, tensors) => {
+      const steps = [];
+      const add = (step) => steps[steps.push(step) - 1];
+      let last = image;
+      stages.forEach(([, pools], index) => {
+        const number = index + 1;
+        const [stride, padding] = index ? [1, 1] : [2, firstPadding];
+        const weight = tensors.get(`conv${number}.weight`);
+        last = add(convolve(`conv${number}`, last, weight, stride, padding));
+        if (pools) last = add(pool(`pool${number}`, last));
+        last = add(normalise(`norm${number}`, last, tensors));
+      });
+      add(connect("output", last, linearOf("output", tensors)));
+      return steps;
+    },
+  };
+}
+
 const ARCHITECTURES = {
   linear: {
     shapes: (side, classes) => ({ "output.weight": [classes, SIDE * SIDE], "output.bias": [classes] }),
@@ -186,36 +223,8 @@ const ARCHITECTURES = {
       return [hidden, connect("output", hidden, linearOf("output", tensors))];
     },
   },
-  small_cnn: {
-    shapes: (side, classes) => {
-      const width = side("conv1.weight");
-      const shapes = {
-        "conv1.weight": [width, 1, 5, 5],
-        "conv2.weight": [2 * width, width, 3, 3],
-        "conv3.weight": [4 * width, 2 * width, 3, 3],
-        "output.weight": [classes, 36 * width],
-        "output.bias": [classes],
-      };
-      for (const [norm, count] of [["norm1", width], ["norm2", 2 * width], ["norm3", 4 * width]]) {
-        for (const key of ["weight", "bias", "running_mean", "running_var"]) {
-          shapes[`${norm}.${key}`] = [count];
-        }
-      }
-      return shapes;
-    },
-    layers: (image, tensors) => {
-      const steps = [convolve("conv1", image, tensors.get("conv1.weight"), 2, 2)];
-      const add = (step) => steps[steps.push(step) - 1];
-      let last = add(normalise("norm1", steps[0], tensors));
-      for (const number of [2, 3]) {
-        last = add(convolve(`conv${number}`, last, tensors.get(`conv${number}.weight`), 1, 1));
-        last = add(pool(`pool${number}`, last));
-        last = add(normalise(`norm${number}`, last, tensors));
-      }
-      add(connect("output", last, linearOf("output", tensors)));
-      return steps;
-    },
-  },
+  quick_cnn: convolutional(0, [[1, true], [1, false], [2, true]]),
+  small_cnn: convolutional(2, [[1, false], [2, true], [4, true]]),
 };
 
 // --- A whole network ------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
     python -m benchmarks.large --only full scratch lora quantised [--labels 1000 100] [--draws 10]
     python -m benchmarks.large --only ladder [--draws 3]
 
-About 10 minutes on one core.
+About 45 minutes on one core.
 
 What the record holds already is not repeated, so it can be stopped at any time and asked for more
 draws later. What is named in the second and third line is measured only when it is asked for: all

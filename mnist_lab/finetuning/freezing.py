@@ -45,6 +45,23 @@ def unfreeze(model: nn.Module, *names: str) -> None:
     _set_learning(model, names, True)
 
 
+def freeze_matrices(model: nn.Module, *names: str) -> None:
+    """Stop the linear and convolution layers inside parts from learning; norms go on.
+
+    So Lu et al. 2021 let a language model read pictures: what its layers compute stays, and the
+    norms set how much of each number they get.
+
+    Parameters
+    ----------
+    *names : str
+        Of modules, such as "blocks"; all of the model, if not given.
+    """
+    for name in names or ("",):
+        for layer in model.get_submodule(name).modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                layer.requires_grad_(False)
+
+
 def _set_learning(model: nn.Module, names: Sequence[str], learns: bool) -> None:
     if not names:
         model.requires_grad_(learns)

@@ -9,11 +9,14 @@ A layer's weight W becomes W + (alpha / rank) B A, where A has `rank` rows and B
 a convolution W is taken as a matrix with a row for each output channel. B begins at zero, so the
 first output is unchanged to the last bit.
 
-The change is added to the weight, not computed as a second path on the activations. That is the
-same function, it works for every kernel, stride, padding and grouping, and where the activations
-are larger than the weights, as in a network for images, it is cheaper.
+Of a convolution the change is added to the weight. That works for every kernel, stride, padding and
+grouping, and where the activations are larger than the weights, as in a network for images, it is
+cheaper. Of a linear layer it is a second path beside the layer, x A^T and then times B^T, which is
+the same function: so nothing as large as W is made or kept, and W may lie in four bits
+(`quantising`).
 
-Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models".
+Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models"; the base in four bits,
+Dettmers et al. 2023.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mnist_lab.finetuning.heads import describe_body, name_difference
+from mnist_lab.finetuning.quantising import QuantisedLinear
 from mnist_lab.models.architecture import HEAD
 from mnist_lab.models.seeding import seeded_generator
 from mnist_lab.reasons import reason_of, shorten
@@ -43,6 +47,7 @@ from mnist_lab.training.tensor_folders import CheckpointError, load_tensors, sav
 
 _LORA = "lora"  # what the files of saved changes are called
 _HEAD = f"{HEAD}."
+_Adapted = nn.Linear | nn.Conv2d | QuantisedLinear
 
 
 class LoRALayer(nn.Module):
@@ -50,7 +55,7 @@ class LoRALayer(nn.Module):
 
     Parameters
     ----------
-    base : nn.Linear or nn.Conv2d
+    base : nn.Linear, nn.Conv2d or QuantisedLinear
         It is kept and frozen, not copied.
     rank : int
         From 1 to the smaller side of the weight as a matrix.
@@ -69,11 +74,12 @@ class LoRALayer(nn.Module):
         self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator
     ) -> None:
         super().__init__()
-        if not isinstance(base, nn.Linear | nn.Conv2d):
+        if not isinstance(base, _Adapted):
             raise ValueError(
                 f"LoRA adapts linear and convolution layers, not {type(base).__name__}."
             )
-        rows, columns = base.weight.flatten(1).shape
+        weight = base.weight
+        rows, columns = weight.flatten(1).shape
         if not 1 <= rank <= min(rows, columns):
             raise ValueError(
                 f"rank must be from 1 to {min(rows, columns)} for a weight of {rows} x {columns}, "
@@ -85,7 +91,7 @@ class LoRALayer(nn.Module):
         bound = 1 / math.sqrt(columns)  # as large as a new layer's weights, which peft takes too
         a = torch.empty(rank, columns).uniform_(-bound, bound, generator=generator)
         # As the base: of a large one in bfloat16, the changes are in bfloat16 too.
-        device, kind = base.weight.device, base.weight.dtype
+        device, kind = weight.device, weight.dtype
         self.a = nn.Parameter(a.to(device, kind))
         self.b = nn.Parameter(torch.zeros(rows, rank, device=device, dtype=kind))
 
@@ -100,17 +106,31 @@ class LoRALayer(nn.Module):
 
     @property
     def _weight(self) -> Tensor:
-        return self.base.get_parameter("weight")
+        assert isinstance(self.base, _Adapted)
+        return self.base.weight
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what the layer makes of its inputs with its changed weight."""
         if self.merged:
             return self.base(inputs)
+        if not isinstance(self.base, nn.Conv2d):
+            return self.base(inputs) + self.scale * (inputs @ self.a.T @ self.b.T)
         changed = {"weight": self._weight + self.change()}
         return functional_call(self.base, changed, inputs)
 
     def merge(self) -> None:
-        """Add the change to the weight; from now on the layer costs what it cost without LoRA."""
+        """Add the change to the weight; from now on the layer costs what it cost without LoRA.
+
+        Raises
+        ------
+        ValueError
+            If the weight is kept in four bits, which have no room for small changes.
+        """
+        if isinstance(self.base, QuantisedLinear):
+            raise ValueError(
+                "A change cannot be added to a weight of four bits; strip_lora makes a plain layer "
+                "of it first."
+            )
         if self._unchanged is None:
             # Kept, as a difference of rounded sums would not be the base to the last bit.
             self._unchanged = self._weight.detach().clone()
@@ -168,7 +188,7 @@ def add_lora(
     layers = {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear | nn.Conv2d) and not f"{name}.".startswith(_HEAD)
+        if isinstance(layer, _Adapted) and not f"{name}.".startswith(_HEAD)
     }
     if not layers:
         raise ValueError(
@@ -236,7 +256,8 @@ def unmerge_lora(model: nn.Module) -> None:
 def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
     """Return a copy with plain layers, for `save_checkpoint` or to be used without this module.
 
-    All of the copy may learn, as in a model that a checkpoint holds.
+    All of the copy may learn, as in a model that a checkpoint holds. A base in four bits is
+    restored, since its changes need a weight to be added to.
 
     Parameters
     ----------
@@ -245,6 +266,8 @@ def strip_lora(model: nn.Module, *, keep_changes: bool = True) -> nn.Module:
     """
     plain = copy.deepcopy(model)
     for name, layer in list(lora_layers(plain)):
+        if isinstance(layer.base, QuantisedLinear):
+            layer.base = layer.base.to_linear()
         layer.merge() if keep_changes else layer.unmerge()
         _put(plain, name, layer.base)
     return plain.requires_grad_(True)
@@ -429,7 +452,7 @@ def _expected_changes(
         if type(scale) not in (int, float) or not abs(scale) <= sys.float_info.max:
             raise ValueError(f"the scale of {shorten(name)} is {scale!r:.100}")
         layer = model.get_submodule(name)
-        if not isinstance(layer, nn.Linear | nn.Conv2d) or f"{name}.".startswith(_HEAD):
+        if not isinstance(layer, _Adapted) or f"{name}.".startswith(_HEAD):
             raise ValueError(f"{shorten(name)} is no layer that LoRA adapts")
         weight = layer.weight
         rows, columns = weight.flatten(1).shape

@@ -27,6 +27,13 @@ from .deep import DeepMLP as DeepMLP
 from .deep import draw_weights as draw_weights
 from .deep import gradient_norms as gradient_norms
 from .lstm import LSTM as LSTM
+from .minilm import MINILM_SHA256 as MINILM_SHA256
+from .minilm import PatchReader as PatchReader
+from .minilm import PostNormBlock as PostNormBlock
+from .minilm import SentenceEncoder as SentenceEncoder
+from .minilm import load_patch_reader as load_patch_reader
+from .minilm import load_sentence_encoder as load_sentence_encoder
+from .minilm import start_like_bert as start_like_bert
 from .registry import MODELS as MODELS
 from .registry import build_model as build_model
 from .registry import load_backbone as load_backbone
@@ -39,5 +46,6 @@ from .seeding import seeded_generator as seeded_generator
 from .vit import SelfAttention as SelfAttention
 from .vit import TransformerBlock as TransformerBlock
 from .vit import VisionTransformer as VisionTransformer
+from .vit import attend as attend
 from .vit import patchify as patchify
 from .vit import unpatchify as unpatchify

@@ -26,6 +26,7 @@ from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mnist_lab.data.normalisation import MNIST_NORMALISATION, Normalisation
@@ -241,7 +242,7 @@ _LITE0_NAMES = {
 
 
 def read_pinned_weights(path: Path, sha256: str) -> dict[str, Tensor]:
-    """Read a file that torch.save wrote, if it is the very file that was published.
+    """Read a file of safetensors, or that torch.save wrote, if it is the very one published.
 
     Its bytes are compared first, and then only tensors are read from it, no other object.
 
@@ -259,6 +260,8 @@ def read_pinned_weights(path: Path, sha256: str) -> dict[str, Tensor]:
             f"{path} is not the file that was published: its SHA-256 begins with {digest[:8]}, "
             f"not with {sha256[:8]}."
         )
+    if path.suffix == ".safetensors":
+        return load_file(path)
     tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return tensors
 

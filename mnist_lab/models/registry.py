@@ -31,6 +31,7 @@ from mnist_lab.models.backbones import BACKBONES, Backbone, make_backbone
 from mnist_lab.models.basic import MLP, Linear, QuickCNN, SmallCNN
 from mnist_lab.models.deep import DeepMLP
 from mnist_lab.models.lstm import LSTM
+from mnist_lab.models.minilm import PatchReader
 from mnist_lab.models.resnet import ResNet
 from mnist_lab.models.seeding import drawn_from
 from mnist_lab.models.vit import VisionTransformer
@@ -232,6 +233,7 @@ _OF_THE_BOOK: dict[str, Callable[..., nn.Module]] = {
     "article_002": Article002,
     "lstm": LSTM,
     "vit": VisionTransformer,
+    "patch_reader": PatchReader,
     **{name: functools.partial(make_backbone, name) for name in BACKBONES},
 }
 for _name, _builder in _OF_THE_BOOK.items():

@@ -69,11 +69,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (n, count, width) of tokens (n, count, width)."""
-        queries, keys, values = self._project(tokens)
-        if tokens.is_cuda:  # the same in one kernel, which does not write the weights down
-            means = F.scaled_dot_product_attention(queries, keys, values)
-        else:
-            means = self._weigh(queries, keys) @ values  # (n, heads, count, width / heads)
+        means = attend(*self._project(tokens))  # (n, heads, count, width / heads)
         side_by_side = means.transpose(1, 2).flatten(2)  # (n, count, width)
         return self.output(side_by_side)
 
@@ -95,6 +91,17 @@ class SelfAttention(nn.Module):
         # The scale goes to the queries, which are fewer than the scores.
         scores = queries * queries.shape[-1] ** -0.5 @ keys.transpose(-2, -1)
         return scores.softmax(-1)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Return for each query the mean of the values, weighted by how its keys fit.
+
+    All are (n, heads, count, width / heads), and so is what is returned.
+    """
+    if queries.is_cuda:  # the same in one kernel, which does not write the weights down
+        return F.scaled_dot_product_attention(queries, keys, values)
+    # By hand on the processor, whose one kernel takes longer than a dozen tokens are worth.
+    return SelfAttention._weigh(queries, keys) @ values
 
 
 class TransformerBlock(nn.Module):

@@ -17,6 +17,7 @@ from mnist_lab.finetuning.freezing import (
     count_trainable,
     freeze,
     freeze_backbone,
+    freeze_matrices,
     list_stages,
     unfreeze,
 )
@@ -105,6 +106,20 @@ class TestFreeze:
         freeze(model)
         with pytest.raises(ValueError, match="every parameter of the model is frozen"):
             train(model, digits, HARSH, 1)
+
+
+class TestFreezeMatrices:
+    def test_of_a_transformers_blocks_the_norms_alone_learn(self) -> None:
+        model = build_model("vit", depth=2)
+        freeze_matrices(model, "blocks")
+        outside = {n for n, _ in model.named_parameters() if not n.startswith("blocks.")}
+        norms = {f"blocks.{i}.norm{j}.{k}" for i in "01" for j in "12" for k in ("weight", "bias")}
+        assert learning(model) == outside | norms
+
+    def test_without_names_it_is_all_of_the_model(self) -> None:
+        model = build_model("small_cnn")
+        freeze_matrices(model)
+        assert learning(model) == {f"norm{i}.{k}" for i in "123" for k in ("weight", "bias")}
 
 
 class TestStages:

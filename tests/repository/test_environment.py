@@ -53,8 +53,9 @@ def extras() -> dict[str, list[Requirement]]:
 
 
 def for_readers() -> dict[str, Requirement]:
-    """Return what whoever runs the chapters needs: the library's dependencies and the extra."""
-    return core() | {canonicalize_name(entry.name): entry for entry in extras()["chapters"]}
+    """Return what whoever runs the chapters needs: the library's dependencies and two extras."""
+    more = extras()["chapters"] + extras()["large"]
+    return core() | {canonicalize_name(entry.name): entry for entry in more}
 
 
 def environment() -> dict[str, Any]:

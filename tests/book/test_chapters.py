@@ -489,7 +489,8 @@ def test_needs_only_what_its_first_cell_installs(path: Path) -> None:
         r"^\s*(?:import|from) (\w+)", "\n".join(c.source for c in cells(path)), re.M
     )
     allowed = {
-        *("mnist_lab", "numpy", "torch", "torchvision", "sklearn", "ipywidgets", "optuna"),
+        *("mnist_lab", "numpy", "scipy", "PIL", "torch", "torchvision", "sklearn"),
+        *("ipywidgets", "optuna"),
         *sys.stdlib_module_names,
     }
     assert set(modules) <= allowed

@@ -26,7 +26,16 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up: a room, or a file beside the rooms, imports only from itself and those before.
 ROOMS = (
     *("reasons", "files", "folders", "extras"),
-    *("data", "by_hand", "models", "training", "finetuning", "handwriting", "lessons"),
+    *(
+        "data",
+        "by_hand",
+        "models",
+        "training",
+        "finetuning",
+        "handwriting",
+        "inspection",
+        "lessons",
+    ),
     *("export", "terminal", "cli", "__main__"),
 )
 WRITTEN = "Written by `python -m tools.rooms`: edit the modules, not this file."

@@ -6,7 +6,8 @@
     result = fit("small_cnn", train, validation, TrainConfig(epochs=3))
 
 A dozen names carry most chapters; each is imported when it is first asked for. The rest is in the
-rooms: `mnist_lab.data`, `by_hand`, `models`, `training`, `finetuning`, `handwriting`, `lessons`.
+rooms: `mnist_lab.data`, `by_hand`, `models`, `training`, `finetuning`, `handwriting`,
+`inspection`, `lessons`.
 """
 
 import os

@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up: a room, or a file beside the rooms, imports only from itself and those before.
 ROOMS = (
     *("reasons", "files", "folders", "extras"),
-    *("data", "by_hand", "models", "training", "finetuning", "handwriting", "lessons"),
-    *("few_bits", "export", "serving", "terminal", "cli", "__main__"),
+    *("data", "by_hand", "models", "training", "finetuning", "handwriting", "inspection"),
+    *("lessons", "few_bits", "export", "serving", "terminal", "cli", "__main__"),
 )
 WRITTEN = "Written by `python -m tools.rooms`: edit the modules, not this file."
 MARKED = re.compile(r"(<!-- rooms:.*?-->\n).*?(<!-- /rooms -->)", re.DOTALL)

@@ -1,0 +1,9 @@
+"""Understand a network: where it is wrong, whether it knows, why, and who taught it.
+
+The names in `__init__.pyi` are imported when they are first asked for (lazy_loader);
+`python -m tools.rooms` writes that file from the modules.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

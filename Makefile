@@ -39,7 +39,8 @@ book: $(BUILT) ## build the site into _build/html
 # The network that the pages read with. It is trained anew only when what it comes from has changed:
 # MNIST, and the rooms that the script imports from.
 RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/files/*.xz $(addprefix mnist_lab/, \
-	reasons.py files.py folders.py extras.py data/*.py models/*.py training/*.py export.py))
+	reasons.py files.py folders.py extras.py data/*.py models/*.py training/*.py few_bits.py export.py \
+	lessons/widgets/digit_pictures.py))
 
 $(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
 	$(PY) -m book.recogniser $@

@@ -32,7 +32,7 @@ from mnist_lab.finetuning import (
     mix_evenly,
 )
 from mnist_lab.models import build_model
-from mnist_lab.training import TrainConfig, fit
+from mnist_lab.training import BeforeStep, Objective, TrainConfig, fit
 
 from .finetuning import (
     AUGMENTATION,
@@ -105,7 +105,8 @@ def train(method: str, draw: int, point: Point) -> tuple[nn.Module, nn.Module]:
     base = pretrain(draw % BASES)
     model, config = copy.deepcopy(base), make_config(rate, STEPS, draw)
     digits = few_labels(sides.pool, LABELS, draw)
-    objective = before_step = None
+    objective: Objective | None = None
+    before_step: BeforeStep | None = None
     if method == "decay":
         config = replace(config, weight_decay=strength)
     elif method == "pull":
@@ -119,8 +120,15 @@ def train(method: str, draw: int, point: Point) -> tuple[nn.Module, nn.Module]:
         digits = mix_evenly(digits, sides.old_pool.subset(chosen))
     elif method == "rehearse 10":
         digits = mix_evenly(digits, few_labels(sides.old_pool, 10, draw))
-    options = {"objective": objective, "before_step": before_step}
-    return base, fit(model, digits, config=config, progress=False, **options).model
+    run = fit(
+        model,
+        digits,
+        config=config,
+        objective=objective,
+        before_step=before_step,
+        progress=False,
+    )
+    return base, run.model
 
 
 def measure(

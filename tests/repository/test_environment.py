@@ -274,8 +274,9 @@ with open("file"):
                 waiting += own if modules[name].is_folder else []  # it takes names from anywhere
         assert len(seen) > 5
         for name in seen - {m.name for m in modules.values() if m.is_folder}:
-            room, _, _ = name.rpartition(".")
-            assert {f"{name}.py", f"{room}/*.py"} & listed, name
+            path = name.replace(".", "/")
+            room, _, _ = path.rpartition("/")
+            assert {f"{path}.py", f"{room}/*.py"} & listed, name
 
 
 def test_a_cell_has_the_same_time_wherever_it_runs() -> None:

@@ -19,6 +19,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -32,7 +33,7 @@ from mnist_lab.finetuning import (
     mix_evenly,
 )
 from mnist_lab.models import build_model
-from mnist_lab.training import BeforeStep, Objective, TrainConfig, fit
+from mnist_lab.training import TrainConfig, fit
 
 from .finetuning import (
     AUGMENTATION,
@@ -105,30 +106,21 @@ def train(method: str, draw: int, point: Point) -> tuple[nn.Module, nn.Module]:
     base = pretrain(draw % BASES)
     model, config = copy.deepcopy(base), make_config(rate, STEPS, draw)
     digits = few_labels(sides.pool, LABELS, draw)
-    objective: Objective | None = None
-    before_step: BeforeStep | None = None
+    options: dict[str, Any] = {}
     if method == "decay":
         config = replace(config, weight_decay=strength)
     elif method == "pull":
-        before_step = PullTowardsStart(model, strength, config)
+        options["before_step"] = PullTowardsStart(model, strength, config)
     elif method == "head first":
-        before_step = HeadFirst(model)
+        options["before_step"] = HeadFirst(model)
     elif method == "remember":
-        objective = ClassifyAndRemember(base, strength)
+        options["objective"] = ClassifyAndRemember(base, strength)
     elif method == "rehearse many":
         chosen = np.random.default_rng(draw).permutation(len(sides.old_pool))[:MANY]
         digits = mix_evenly(digits, sides.old_pool.subset(chosen))
     elif method == "rehearse 10":
         digits = mix_evenly(digits, few_labels(sides.old_pool, 10, draw))
-    run = fit(
-        model,
-        digits,
-        config=config,
-        objective=objective,
-        before_step=before_step,
-        progress=False,
-    )
-    return base, run.model
+    return base, fit(model, digits, config=config, progress=False, **options).model
 
 
 def measure(

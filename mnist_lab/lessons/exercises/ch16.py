@@ -1,0 +1,256 @@
+"""The exercises of chapter 16: calibration, conclusions, completeness, risk at a coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_lab.lessons.exercises.checking import Case, Exercise, usual
+
+Array = NDArray[Any]
+
+
+# --- Cases ---------------------------------------------------------------------------------------
+
+
+def _answer_cases(generator: np.random.Generator) -> list[Case]:
+    # Probabilities, labels, bins.
+    cases: list[Case] = []
+    for count, classes, bins in ((200, 3, 10), (50, 10, 15), (7, 2, 5)):
+        logits = 2 * generator.normal(size=(count, classes))
+        shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        cases.append((shares, generator.integers(0, classes, count), bins))
+    edge = np.array([[0.5, 0.5], [0.75, 0.25], [1.0, 0.0], [0.45, 0.55]])
+    return [*cases, (edge, np.array([0, 1, 0, 1]), 4)]
+
+
+def _slope_cases(generator: np.random.Generator) -> list[Case]:
+    # Slope, start, end, steps.
+    def of_squares(point: Array) -> Array:
+        return 2 * point
+
+    def of_product(point: Array) -> Array:
+        return np.array([point[1] * point[2], point[0] * point[2], point[0] * point[1]])
+
+    first, second = generator.normal(size=(2, 3))
+    return [
+        (of_squares, np.zeros(3), np.array([1.0, 2.0, -1.0]), 50),
+        (of_product, np.zeros(3), np.array([1.0, 2.0, 3.0]), 100),
+        (of_product, first, second, 10),
+        (np.cos, np.array([0.0, 1.0]), np.array([2.0, 1.0]), 4),
+    ]
+
+
+def _sure_cases(generator: np.random.Generator) -> list[Case]:
+    # Sureness, whether right, coverage.
+    cases: list[Case] = [
+        (generator.normal(size=n), generator.random(n) < 0.7, coverage)
+        for n, coverage in ((40, 0.9), (33, 0.5), (100, 1.0))
+    ]
+    return [*cases, (np.arange(10.0), np.arange(10) > 3, 0.75)]
+
+
+# --- Solutions and mistakes ----------------------------------------------------------------------
+
+
+def _calibration_error(
+    probabilities: Array,
+    labels: Array,
+    bins: int,
+    *,
+    upper_edge: bool = False,
+    weigh: bool = True,
+    signed: bool = False,
+    largest: bool = False,
+) -> float:
+    sure = probabilities.max(1)
+    right = probabilities.argmax(1) == labels
+    place = np.ceil(bins * sure).astype(int) - 1
+    if upper_edge:
+        place = np.minimum((bins * sure).astype(int), bins - 1)
+    gaps, weights = [], []
+    for k in np.unique(place):
+        here = place == k
+        gap = float(sure[here].mean() - right[here].mean())
+        gaps.append(gap if signed else abs(gap))
+        weights.append(float(here.mean()) if weigh else 1 / len(np.unique(place)))
+    return max(gaps) if largest else float(np.dot(gaps, weights))
+
+
+def _of_own_class(probabilities: Array, labels: Array, bins: int) -> float:
+    """Bin by the probability of the label instead of by the answer's."""
+    own = probabilities[np.arange(len(labels)), labels]
+    right = probabilities.argmax(1) == labels
+    place = np.maximum(np.ceil(bins * own).astype(int) - 1, 0)
+    return float(
+        sum(
+            (place == k).mean() * abs(own[place == k].mean() - right[place == k].mean())
+            for k in np.unique(place)
+        )
+    )
+
+
+Slope = Callable[[Array], Array]
+
+
+def _shares(slope: Slope, start: Array, end: Array, steps: int, offset: float = 0.5) -> Array:
+    places = (np.arange(steps) + offset) / steps
+    slopes = [slope(start + t * (end - start)) for t in places]
+    shares: Array = np.mean(slopes, axis=0) * (end - start)
+    return shares
+
+
+def _risk(sure: Array, right: Array, coverage: float) -> float:
+    answered = int(np.ceil(coverage * len(sure)))
+    return float(np.mean(~right[np.argsort(-sure, kind="stable")[:answered]]))
+
+
+EXERCISES = (
+    Exercise(
+        "ch16",
+        "expected_calibration_error",
+        lambda probabilities, labels, bins: _calibration_error(probabilities, labels, bins),
+        cases=_answer_cases,
+        mistakes=(
+            usual(
+                "A bin counts as much as it has answers; yours all count the same.",
+                lambda *given: _calibration_error(*given, weigh=False),
+            ),
+            usual(
+                "The gaps of two bins must not cancel: take their absolute values.",
+                lambda *given: _calibration_error(*given, signed=True),
+                lambda *given: abs(_calibration_error(*given, signed=True)),
+            ),
+            usual(
+                "That is the largest gap, the maximum calibration error. Asked for is their mean.",
+                lambda *given: _calibration_error(*given, largest=True),
+            ),
+            usual(
+                "An answer on the edge of two bins goes into the lower one.",
+                lambda *given: _calibration_error(*given, upper_edge=True),
+            ),
+            usual(
+                "You bin by the probability of the label. How sure an answer is says its highest "
+                "probability, right or wrong.",
+                _of_own_class,
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
+        "wrong_conclusions",
+        frozenset({"A", "B", "D", "E"}),
+        hint="Ask of each which data, which unit and which class it speaks of, and what chose it.",
+        mistakes=(
+            usual(
+                "A network that was trained on normalised images gets others from A: its "
+                "probabilities there say nothing of its calibration.",
+                frozenset({"B", "D", "E"}),
+            ),
+            usual(
+                "A temperature is chosen, if only one number. On what it was chosen it is not "
+                "judged.",
+                frozenset({"A", "D", "E"}),
+            ),
+            usual(
+                "Normalised numbers are pixels less a mean over 0.3081. What is 0.1 there is less "
+                "in pixels.",
+                frozenset({"A", "B", "E"}),
+            ),
+            usual(
+                "The map of the 7's logit says what speaks for a 7. The network said 2.",
+                frozenset({"A", "B", "D"}),
+            ),
+            usual(
+                "C keeps the halves apart and tells what chance would show: that is as it should "
+                "be.",
+                frozenset({"A", "B", "C", "D", "E"}),
+            ),
+            usual(
+                "F's letters had no part in the choice, and the threshold comes from validation "
+                "digits: that is as it should be.",
+                frozenset({"A", "B", "D", "E", "F"}),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
+        "integrated_shares",
+        lambda slope, start, end, steps: _shares(slope, start, end, steps),
+        cases=_slope_cases,
+        mistakes=(
+            usual(
+                "Gradients alone do not add up to the difference: each counts times what its "
+                "coordinate has changed.",
+                lambda slope, start, end, steps: np.mean(
+                    [slope(start + (k + 0.5) / steps * (end - start)) for k in range(steps)], axis=0
+                ),
+            ),
+            usual(
+                "That is the gradient at the end alone, times the change. Take it all along the "
+                "way.",
+                lambda slope, start, end, steps: slope(end) * (end - start),
+            ),
+            usual(
+                "You take each piece at its beginning or its end. The middle is asked for, and "
+                "nearer to the integral.",
+                lambda slope, start, end, steps: _shares(slope, start, end, steps, 0.0),
+                lambda slope, start, end, steps: _shares(slope, start, end, steps, 1.0),
+            ),
+            usual(
+                "You multiply by the end, and not by the change from the start. They differ where "
+                "the way does not begin at 0.",
+                lambda slope, start, end, steps: (
+                    np.mean(
+                        [slope(start + (k + 0.5) / steps * (end - start)) for k in range(steps)],
+                        axis=0,
+                    )
+                    * end
+                ),
+            ),
+            usual(
+                "The way begins at the start, and not at 0.",
+                lambda slope, start, end, steps: _shares(slope, np.zeros_like(end), end, steps),
+            ),
+            usual(
+                "You add the slopes up. The integral over a way of length 1 is their mean.",
+                lambda slope, start, end, steps: steps * _shares(slope, start, end, steps),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
+        "risk_at_coverage",
+        _risk,
+        cases=_sure_cases,
+        mistakes=(
+            usual(
+                "That is the share of right answers. The risk is what is wrong.",
+                lambda sure, right, coverage: 1 - _risk(sure, right, coverage),
+            ),
+            usual(
+                "You keep the least sure. Answer the surest.",
+                lambda sure, right, coverage: _risk(-sure, right, coverage),
+            ),
+            usual(
+                "You divide by all digits. The risk is a share of those that are answered.",
+                lambda sure, right, coverage: (
+                    _risk(sure, right, coverage) * np.ceil(coverage * len(sure)) / len(sure)
+                ),
+            ),
+            usual(
+                "Refused is the share `1 - coverage`, and answered is `coverage`.",
+                lambda sure, right, coverage: _risk(sure, right, max(1 - coverage, 1 / len(sure))),
+            ),
+            usual(
+                "One answer too few: at least the share `coverage` is to be answered.",
+                lambda sure, right, coverage: float(
+                    np.mean(~right[np.argsort(-sure, kind="stable")[: int(coverage * len(sure))]])
+                ),
+            ),
+        ),
+    ),
+)

@@ -27,7 +27,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.few_bits import halve, pack, quantise
+from mnist_lab.few_bits import halve, pack, round_to_levels
 from mnist_lab.files import open_regular, write_atomically
 from mnist_lab.models.registry import build_model
 from mnist_lab.reasons import reason_of
@@ -188,7 +188,7 @@ def _pack_all(tensors: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
         if tensor.ndim == 1:
             packed[name] = halve(name, tensor)
             continue
-        levels, scales = quantise(tensor, bits)
+        levels, scales = round_to_levels(tensor, bits)
         packed[name] = torch.from_numpy(pack(levels, bits))
         packed[f"{name}.scale"] = scales.flatten().half()
     return packed

@@ -1,6 +1,6 @@
 """Weights as whole numbers of 8 to 2 bits: one scale for all weights that lead to one output.
 
-    levels, scales = quantise(model.conv2.weight, bits=4)   # int8 from -7 to 7; one scale an output
+    levels, scales = round_to_levels(model.conv2.weight, bits=4)   # int8 from -7 to 7; one scale an output
     restored = levels * scales                              # nearly the weights
 
     small = quantise_network(model, bits=4)                 # a copy that computes with what remains
@@ -25,7 +25,7 @@ LEAST_BITS, MOST_BITS = 2, 8
 _SHARES = torch.linspace(1.0, 0.3, 36)  # of the largest weight, that the last level stands for
 
 
-def quantise(weights: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+def round_to_levels(weights: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Return the levels and scales whose products are nearest to the weights.
 
     Parameters
@@ -76,7 +76,7 @@ def quantise_network(model: nn.Module, bits: int) -> nn.Module:
     Raises
     ------
     ValueError
-        As for `quantise`.
+        As for `round_to_levels`.
     """
     small = copy.deepcopy(model)
     kept = small.state_dict()
@@ -84,7 +84,7 @@ def quantise_network(model: nn.Module, bits: int) -> nn.Module:
         if not tensor.is_floating_point():
             continue
         if tensor.ndim > 1:
-            levels, scales = quantise(tensor, bits)
+            levels, scales = round_to_levels(tensor, bits)
             kept[name] = (levels * scales).to(tensor)
         else:
             kept[name] = halve(name, tensor).to(tensor)

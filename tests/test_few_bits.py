@@ -11,7 +11,7 @@ import safetensors
 import torch
 
 from mnist_lab.export import ExportError, export_web, web_bytes
-from mnist_lab.few_bits import halve, pack, quantise, quantise_network, unpack
+from mnist_lab.few_bits import halve, pack, quantise_network, round_to_levels, unpack
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import save_checkpoint
@@ -27,7 +27,7 @@ def weights(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("bits", BITS)
 class TestLevels:
     def test_they_are_symmetric_and_few(self, bits: int) -> None:
-        levels, scales = quantise(weights(7, 3, 5, 5), bits)
+        levels, scales = round_to_levels(weights(7, 3, 5, 5), bits)
         assert levels.dtype == torch.int8
         assert levels.shape == (7, 3, 5, 5)
         assert scales.shape == (7, 1, 1, 1)
@@ -37,7 +37,7 @@ class TestLevels:
 
     def test_what_is_not_cut_off_moves_by_half_a_level_at_most(self, bits: int) -> None:
         before = weights(5, 400)
-        levels, scales = quantise(before, bits)
+        levels, scales = round_to_levels(before, bits)
         top = 2 ** (bits - 1) - 1
         inside = before.abs() <= top * scales
         moved = (levels * scales - before).abs()
@@ -46,7 +46,7 @@ class TestLevels:
     def test_no_other_scale_would_serve_a_row_much_better(self, bits: int) -> None:
         """A search ten times as fine gains a tenth at most."""
         before = weights(4, 600, seed=2)
-        levels, scales = quantise(before, bits)
+        levels, scales = round_to_levels(before, bits)
         error = (levels * scales - before).square().sum(1)
         top = 2 ** (bits - 1) - 1
         for share in torch.linspace(0.25, 1.05, 400):
@@ -55,7 +55,7 @@ class TestLevels:
             assert (error <= 1.1 * (other - before).square().sum(1)).all()
 
     def test_packed_rows_come_back(self, bits: int) -> None:
-        levels, _ = quantise(weights(6, 3, 3, 3), bits)
+        levels, _ = round_to_levels(weights(6, 3, 3, 3), bits)
         content = pack(levels, bits)
         assert content.shape == (6, -(-27 * bits // 8))
         assert np.array_equal(unpack(content, (6, 3, 3, 3), bits), levels.numpy())
@@ -63,20 +63,20 @@ class TestLevels:
     def test_each_output_has_a_scale_of_its_own(self, bits: int) -> None:
         small = weights(2, 300)
         large = torch.cat([small[:1], 1_024 * small[1:]])
-        (a, _), (b, scales) = quantise(small, bits), quantise(large, bits)
+        (a, _), (b, scales) = round_to_levels(small, bits), round_to_levels(large, bits)
         assert torch.equal(a, b)
         assert float(scales[1] / scales[0]) > 300
 
 
 def test_rows_of_zeros_stay_zero() -> None:
-    levels, scales = quantise(torch.zeros(3, 4), 4)
+    levels, scales = round_to_levels(torch.zeros(3, 4), 4)
     assert not (levels * scales).any()
 
 
 @pytest.mark.parametrize("bits", [0, 1, 9, 32])
 def test_bits_out_of_range(bits: int) -> None:
     with pytest.raises(ValueError, match="from 2 to 8"):
-        quantise(weights(2, 2), bits)
+        round_to_levels(weights(2, 2), bits)
 
 
 @pytest.mark.parametrize("worst", [float("nan"), float("inf"), 1e7])
@@ -84,7 +84,7 @@ def test_numbers_that_sixteen_bits_cannot_hold(worst: float) -> None:
     before = weights(2, 9)
     before[1, 4] = worst
     with pytest.raises(ValueError, match="16 bits"):
-        quantise(before, 4)
+        round_to_levels(before, 4)
     with pytest.raises(ValueError, match=r"^norm\.bias has numbers beyond"):
         halve("norm.bias", before[1])
 

@@ -20,7 +20,7 @@ with needs_extra("chapters"):
     import anywidget
     import traitlets
 
-SENTENCE = (
+UNTRAINED = (
     "A panel to train a network on stands here while the notebook runs, and on the book's page "
     "where scripts do: it learns from 2,000 digits in your browser, and you watch its loss, its "
     "kernels and the digits that it still misreads."
@@ -52,7 +52,7 @@ class TrainHere(anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         assert bundle is not None  # a widget with a view has one
         data, metadata = bundle  # in Colab the metadata name the manager for such widgets
-        still = f'<train-here chapters="./">\n<p>{SENTENCE}</p>\n</train-here>'
+        still = f'<train-here chapters="./">\n<p>{UNTRAINED}</p>\n</train-here>'
         data = data | {"text/plain": "A panel to train a network on", "text/html": still}
         if "google.colab" in sys.modules:
             del data["text/html"]  # it must not be preferred to the view

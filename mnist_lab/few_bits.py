@@ -1,9 +1,9 @@
 """Weights as whole numbers of 8 to 2 bits: one scale for all weights that lead to one output.
 
-    levels, scales = round_to_levels(model.conv2.weight, bits=4)   # int8 from -7 to 7; one scale an output
-    restored = levels * scales                              # nearly the weights
+    levels, scales = round_to_levels(model.conv2.weight, bits=4)    # int8 from -7 to 7
+    restored = levels * scales                      # nearly the weights; a scale for each output
 
-    small = quantise_network(model, bits=4)                 # a copy that computes with what remains
+    small = quantise_network(model, bits=4)         # a copy that computes with what remains
 
 Of b bits, 2^b - 1 levels are used, as many below zero as above, so that zero stays zero. A row's
 largest weight need not reach the last level: to cut it off may serve all others. So the scale is

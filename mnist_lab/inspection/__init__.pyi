@@ -23,7 +23,6 @@ from .influence import find_nearest as find_nearest
 from .influence import last_layer_errors as last_layer_errors
 from .influence import tracin_last_layer as tracin_last_layer
 from .label_errors import ASKED as ASKED
-from .label_errors import SHOWN as SHOWN
 from .label_errors import VOTES as VOTES
 from .label_errors import Vote as Vote
 from .label_errors import find_label_errors as find_label_errors

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ASKED = 5  # people, about each digit
-SHOWN = 100  # test digits that the authors showed to people, as suspicious
 
 
 class Vote(NamedTuple):

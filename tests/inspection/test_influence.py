@@ -1,4 +1,4 @@
-"""Influence: products of gradients as torch's own backward gives them, and as Captum's TracIn."""
+"""Influence: products of gradients, as torch's own backward gives them."""
 
 from __future__ import annotations
 

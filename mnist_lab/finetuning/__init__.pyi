@@ -13,7 +13,6 @@ from .heads import describe_body as describe_body
 from .heads import load_pretrained as load_pretrained
 from .heads import name_difference as name_difference
 from .heads import replace_head as replace_head
-from .interpolation import Model as Model
 from .interpolation import interpolate as interpolate
 from .lora import ClassifyThroughLoRA as ClassifyThroughLoRA
 from .lora import LoRALayer as LoRALayer

@@ -27,10 +27,10 @@ from torch import nn
 from mnist_lab.finetuning.heads import describe_body, name_difference
 from mnist_lab.finetuning.lora import lora_layers
 
-Model = TypeVar("Model", bound=nn.Module)
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
-def interpolate(start: nn.Module, end: Model, share: float) -> Model:
+def interpolate(start: nn.Module, end: _Model, share: float) -> _Model:
     """Return a network `share` of the way from `start` to `end`; both stay as they are.
 
     Parameters

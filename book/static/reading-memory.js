@@ -146,6 +146,7 @@ const READING = (() => {
     stored = null;
     try {
       window.localStorage.removeItem(KEY);
+      window.localStorage.removeItem("mnist-lab training"); // the panel's settings (train-here.js)
       trouble = "";
     } catch {
       trouble = "forbidden";

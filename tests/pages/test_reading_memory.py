@@ -330,6 +330,7 @@ def test_what_is_exported_can_be_imported_after_all_is_forgotten(
         assert name.endswith(".json")
         file = tmp_path / name
         download.value.save_as(file)
+        page.evaluate("localStorage.setItem('mnist-lab training', '{}')")  # the panel's settings
         expected = some_memory() | {"name": "Ada Lovelace/../王"}
         assert json.loads(file.read_text(encoding="utf-8")) == expected == reader.memory()
 
@@ -339,6 +340,7 @@ def test_what_is_exported_can_be_imported_after_all_is_forgotten(
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Forget all").click()
         assert reader.memory() is None
+        assert page.evaluate("localStorage.length") == 0
         assert page.locator(".reading-mark").count() == 0
         assert page.get_by_label("Your name").input_value() == ""
 

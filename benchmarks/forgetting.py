@@ -95,7 +95,7 @@ def pretrain(seed: int) -> nn.Module:
     """Train on the digits that may be rehearsed."""
     config = replace(PRETRAINING, seed=seed)
     model = build_model("small_cnn", seed=seed)
-    return fit(model, make_sides().old_pool, config=config, progress=False).model
+    return fit(model, make_sides().old_pool, config=config, device="cpu", progress=False).model
 
 
 @cache
@@ -120,7 +120,7 @@ def train(method: str, draw: int, point: Point) -> tuple[nn.Module, nn.Module]:
         digits = mix_evenly(digits, sides.old_pool.subset(chosen))
     elif method == "rehearse 10":
         digits = mix_evenly(digits, few_labels(sides.old_pool, 10, draw))
-    return base, fit(model, digits, config=config, progress=False, **options).model
+    return base, fit(model, digits, config=config, device="cpu", progress=False, **options).model
 
 
 def measure(

@@ -163,7 +163,7 @@ def teach(reader: Reader, digits: DigitSet, old: DigitSet | None) -> Reader:
     """Return the reader that chapter 15 makes: all of it fine-tuned, with old digits or without."""
     run = finetune(
         copy.deepcopy(reader.model), digits, config=TEACHING, way="full", rehearsal=old,
-        progress=False,
+        device="cpu", progress=False,
     )  # fmt: skip
     return Reader(run.model, run.card)
 
@@ -175,7 +175,9 @@ def teach_each_hand(cut: Mapping[str, tuple[DigitSet, list[str]]], train: DigitS
     before, after fine-tuning with rehearsal, and half of the way without.
     """
     few = train.subset(np.arange(20_000))
-    base = Reader(fit("small_cnn", few, config=TrainConfig(epochs=2), progress=False).model)
+    base = Reader(
+        fit("small_cnn", few, config=TrainConfig(epochs=2), device="cpu", progress=False).model
+    )
     old = few_labels(train, 20, 0)
     hands = {}
     for digits, names in cut.values():

@@ -1349,7 +1349,7 @@ class TestProcess:
 _COMMAND = re.compile(r"(?:-m mnist_lab|`mnist-lab)[ \n]+([a-z]+\b[^`#\n]*)")
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]+")
 # Of what stands beside the commands: torchrun's and the benchmarks' own.
-_OF_OTHERS = re.compile(r"torchrun --\S+|benchmarks\.\w+[^`#\n]*")
+_OF_OTHERS = re.compile(r"torchrun --\S+|curl [^\n]*|benchmarks\.\w+[^`#\n]*")
 
 
 def texts_of(path: Path) -> Iterator[str]:

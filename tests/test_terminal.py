@@ -37,6 +37,11 @@ def picture(path: Path) -> Path:
     return path
 
 
+def besides_doubts(told: bytes) -> list[bytes]:
+    """What stands on standard error, but for the digits of which a network of a minute is unsure."""
+    return [line for line in told.splitlines() if b" is doubtful: " not in line]
+
+
 class TestStreams:
     """In real processes: the interpreter's own end is part of it."""
 
@@ -50,7 +55,7 @@ class TestStreams:
             assert process.stderr is not None
             assert process.stdout.readline()
             process.stdout.close()
-            assert process.stderr.read() == b""
+            assert besides_doubts(process.stderr.read()) == []
         assert process.returncode == 141
 
     def test_standard_error_that_is_closed_is_not_standard_output(self, network: Path) -> None:
@@ -61,7 +66,7 @@ class TestStreams:
         self, network: Path, tmp_path: Path
     ) -> None:
         ended = self.close(1, network, str(picture(tmp_path / "one.png")))
-        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert (ended.returncode, besides_doubts(ended.stderr)) == (0, [])
 
     def close(self, descriptor: int, network: Path, name: str) -> subprocess.CompletedProcess[Any]:
         line = f'exec "$@" {descriptor}>&-'
@@ -84,7 +89,7 @@ class TestStreams:
         assert len(lines) == 2  # one that is missing does not stop the others
         assert ("一" if encoding == "utf-8" else "\\u4e00") in lines[0]
         assert "\\udcff.png: " in lines[1]
-        assert ended.stderr.decode(encoding).count("\n") == 1
+        assert len(besides_doubts(ended.stderr)) == 1
         assert ended.returncode == 2
 
 

@@ -89,13 +89,16 @@ def take_paper_away(grey: Grey, *, follow: bool = True) -> Ink:
 def find_sign_of_ink(values: Ink) -> int:
     """Return 1 if ink is darker than the paper, -1 if it is lighter.
 
-    The picture's rim shows paper, and surely so if it is of one colour, as in a drawing; unless it
-    shows the table that a sheet lies on, or a shadow. Then what is narrow, dark or light, may be
-    ink. But the loop of a 6 is narrow too: what is ink lies on paper, and what is a loop lies in
-    ink.
+    The picture's rim shows paper, and surely so if it is of one colour, as in a drawing, and so is
+    much of the picture, as no black border is; unless it shows the table that a sheet lies on, or a
+    shadow. Then what is narrow, dark or light, may be ink. But the loop of a 6 is narrow too: what
+    is ink lies on paper, and what is a loop lies in ink.
     """
     rim, narrow = _rim(values), max(1, max(values.shape) // 8)
-    is_plain = np.mean(np.abs(_edge(values) - rim) <= _ONE_COLOUR) > 0.75
+    is_plain = all(
+        np.mean(np.abs(part - rim) <= _ONE_COLOUR) > share
+        for part, share in ((_edge(values), 3 / 4), (values, 1 / 3))
+    )
     if is_plain or min(values.shape) < _TINY // 2 or not _shows_a_sheet(values, narrow):
         return 1 if rim - values.min() >= values.max() - rim else -1
     # On a scale of ratios, ink in a shadow stands out as much as ink in the light.

@@ -38,7 +38,7 @@ def picture(path: Path) -> Path:
 
 
 def besides_doubts(told: bytes) -> list[bytes]:
-    """What stands on standard error, but for digits of which a quickly trained network is unsure."""
+    """What stands on standard error, but for digits of which a quick network is unsure."""
     return [line for line in told.splitlines() if b" is doubtful: " not in line]
 
 

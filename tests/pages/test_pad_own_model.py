@@ -53,7 +53,7 @@ def test_an_own_model_reads_and_a_bad_file_changes_nothing(
     with opened(browser, address, door, HOME) as (page, _):
         draw_with_mouse(page, DIGITS[3])
         assert reading(page) == "3"
-        assert "float32" in drop(page, "bad.safetensors", bad_files()["half precision"][0])
+        assert "does not know" in drop(page, "bad.safetensors", bad_files()["other halves"][0])
         assert "larger than 2 MB" in drop(page, "huge.bin", bytes(3_000_000))
         draw_with_mouse(page, [])
         assert reading(page) == "3"

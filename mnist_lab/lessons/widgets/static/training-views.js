@@ -87,6 +87,7 @@ export class CurveView {
 export class WeightsView {
   constructor() {
     this.canvas = make("canvas", { className: "weights", role: "img" });
+    this.canvas.setAttribute("aria-label", "The weights of the first layer: none has been drawn yet.");
     this.words = make("figcaption", {});
     this.element = make("figure", {}, this.words, this.canvas);
   }

@@ -49,14 +49,16 @@ export class Trainer {
     this.nextReading = seen < 1 ? Math.floor(4 * seen + 1) / 4 : Math.floor(seen) + 1;
   }
 
-  /** Work for some milliseconds, at least one batch: { steps, losses, filters, score, isOver }. */
+  /** Work for some milliseconds, or to the next score; at least one batch.
+   *
+   * Returns { steps, losses, filters, score, isOver }. */
   advance(milliseconds) {
     const end = performance.now() + milliseconds;
     const report = { losses: [] };
     do {
       if (this.reading) this.readSome(report);
       else this.learnSome(report);
-    } while (!this.isOver && performance.now() < end);
+    } while (!this.isOver && !report.score && performance.now() < end); // one score a report
     const first = this.network.layers[1];
     report.filters = { shape: first.weight.shape, values: Float32Array.from(first.weight.values) };
     return Object.assign(report, { steps: this.steps, isOver: this.isOver });

@@ -217,7 +217,7 @@ def test_in_jupyterlab_a_network_learns_in_the_browser(browser: Browser, jupyter
         page.set_default_timeout(PATIENCE)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{jupyter}/lab/tree/trains.ipynb?token=pad")
+        page.goto(f"{jupyter}/lab/workspaces/trains/tree/trains.ipynb?token=pad")
         wait_for_kernel(page, jupyter, "trains.ipynb")
         run_cell(page, 0)
         panel = page.locator(".train-here-host")

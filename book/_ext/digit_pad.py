@@ -89,6 +89,14 @@ def write_script(app: Sphinx) -> None:
     target.write_text(link_page(weights.read_bytes(), digits), encoding="utf-8")
 
 
+def shows(doctree: nodes.document | None, kind: type[nodes.Node], tag: str) -> bool:
+    """Whether a page has such a node, or its tag in HTML that a cell of a notebook returned."""
+    return doctree is not None and (
+        any(doctree.findall(kind))
+        or any(tag in node.astext() for node in doctree.findall(nodes.raw))
+    )
+
+
 def load_script(
     app: Sphinx,
     pagename: str,
@@ -96,11 +104,8 @@ def load_script(
     context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """Let a page with a pad load the script; a notebook's pad is HTML that a cell returned."""
-    if doctree is not None and (
-        any(doctree.findall(digit_pad))
-        or any("<digit-pad" in node.astext() for node in doctree.findall(nodes.raw))
-    ):
+    """Let a page with a pad load the script."""
+    if shows(doctree, digit_pad, "<digit-pad"):
         app.add_js_file(SCRIPT, loading_method="defer")
 
 

@@ -74,11 +74,8 @@ def load_script(
     context: dict[str, Any],
     doctree: nodes.document | None,
 ) -> None:
-    """Let a page with a panel load both scripts; a notebook's panel is HTML of a cell."""
-    if doctree is not None and (
-        any(doctree.findall(train_here))
-        or any("<train-here" in node.astext() for node in doctree.findall(nodes.raw))
-    ):
+    """Let a page with a panel load both scripts."""
+    if digit_pad.shows(doctree, train_here, "<train-here"):
         for script in (digit_pad.SCRIPT, SCRIPT):
             app.add_js_file(script, loading_method="defer")
 

@@ -43,6 +43,11 @@ def rotate_digits(digits: DigitSet, degrees: float) -> DigitSet:
     return replace(digits, images=np.stack(images))
 
 
+def _check_share(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise DataError(f"share must lie between 0 and 1, found {share}.")
+
+
 def add_upstrokes(digits: DigitSet, share: float, seed: int) -> DigitSet:
     """Write a share of the ones as much of the world does: with an upstroke, and some with a foot.
 
@@ -58,8 +63,7 @@ def add_upstrokes(digits: DigitSet, share: float, seed: int) -> DigitSet:
     seed : int
         For which ones, and for how they are drawn.
     """
-    if not 0 <= share <= 1:
-        raise DataError(f"share must lie between 0 and 1, found {share}.")
+    _check_share(share)
     if "1" not in digits.class_names:
         raise DataError("There are no ones among these classes.")
     generator = np.random.default_rng(seed)
@@ -130,8 +134,7 @@ def add_habits(digits: DigitSet, share: float, seed: int) -> DigitSet:
     seed : int
         For which digits, and for how they are drawn.
     """
-    if not 0 <= share <= 1:
-        raise DataError(f"share must lie between 0 and 1, found {share}.")
+    _check_share(share)
     if not _HABITS.keys() & set(digits.class_names):
         raise DataError("There are no ones, fours, sevens or nines among these classes.")
     generator = np.random.default_rng(seed)

@@ -189,7 +189,7 @@ class Blocked:
         self.reader, self.card, self.free = reader, reader.card, threading.Event()
 
     def read_page(self, file: Path) -> object:
-        self.free.wait(60)
+        self.free.wait(10)
         return self.reader.read_page(file)
 
 
@@ -210,6 +210,33 @@ def test_whoever_waits_too_long_or_behind_too_many_is_told(
         blocked.free.set()
         while client.get("/health").json()["waiting"]:  # their places are given back
             time.sleep(0.01)
+
+
+class Counting(Blocked):
+    """A reader that notes how many pictures it is given at the same time."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__(reader)
+        self.free.set()
+        self.now, self.most = 0, 0
+
+    def read_page(self, file: Path) -> object:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.02)  # time for others to come in between, if they could
+        page = super().read_page(file)
+        self.now -= 1
+        return page
+
+
+def test_pictures_are_read_one_after_another(reader: Reader, pictures: list[bytes]) -> None:
+    """What keeps Pillow quiet leads the whole process's standard error elsewhere meanwhile."""
+    counting = Counting(reader)
+    for client in run_service(counting):  # type: ignore[arg-type]
+        with ThreadPoolExecutor(8) as clients:
+            asked = [clients.submit(client.post, "/read", content=each) for each in pictures[:16]]
+            assert {waiting.result().status_code for waiting in asked} == {200}
+    assert counting.most == 1
 
 
 def test_a_port_that_is_taken(reader: Reader) -> None:

@@ -158,11 +158,9 @@ def tune(sets: Sets, rate: float, seed: int, device: str, folder: Path | None) -
 def keep_000(mnist: MNIST, seed: int, device: str, found: Mapping[str, Any]) -> Figures:
     """Pretrain, fine-tune at the rate that was found, validate, score once."""
     sets = split(mnist.train, seed)
-    scratch = tune(sets, found["learning_rate_from_scratch"], seed, device, None)
-    with tempfile.TemporaryDirectory() as scratch_folder:
-        folder = Path(scratch_folder)
-        rate = found["learning_rate_from_scratch"]
-        seconds = pretrain(sets[0], rate, seed, device, folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        seconds = pretrain(sets[0], found["learning_rate_from_scratch"], seed, device, folder)
         tuned = tune(sets, found["learning_rate"], seed, device, folder)
     score = evaluate(tuned.model, Batches(mnist.test, device=device))
     return {
@@ -170,12 +168,14 @@ def keep_000(mnist: MNIST, seed: int, device: str, found: Mapping[str, Any]) -> 
         "loss": score.loss,
         "seconds": seconds + tuned.seconds,
         "validation_accuracy": tuned.best.validation.accuracy,
-        "validation_accuracy_from_scratch": scratch.best.validation.accuracy,
     }
 
 
 def search_000(sets: Sets, device: str) -> dict[str, Any]:
-    """Choose the rate from fresh weights, then that from a file which was made with it."""
+    """Choose the rate from fresh weights, then that from a file which was made with it.
+
+    The best scores of the two searches say what the file is worth, on so many digits.
+    """
     found: dict[str, Any] = {}
     rates = PROMISES["article_000"].rates
 
@@ -184,8 +184,8 @@ def search_000(sets: Sets, device: str) -> dict[str, Any]:
 
     found["search_from_scratch"] = search(rates, score(None))
     found["learning_rate_from_scratch"] = choose_rate(found["search_from_scratch"])
-    with tempfile.TemporaryDirectory() as scratch_folder:
-        folder = Path(scratch_folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         pretrain(sets[0], found["learning_rate_from_scratch"], SEARCH_SEED, device, folder)
         found["search"] = search(rates, score(folder))
     found["learning_rate"] = choose_rate(found["search"])

@@ -256,6 +256,18 @@ def test_every_chapter_that_names_an_article_is_wired_to_the_page() -> None:
     assert linked >= 10
 
 
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("ch*.ipynb"))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_chapters_and_claims_lead_to_each_other(chapter: str) -> None:
+    text = (ROOT / "notebooks" / f"{chapter}.ipynb").read_text(encoding="utf-8")
+    to_claims = set(re.findall(r"book/articles\.md#(claim-[\w-]+)", text))
+    to_chapter = {row["anchor"] for row in ROWS if f"/{chapter}.ipynb" in answer_of(row["id"])}
+    assert to_claims <= to_chapter, "a claim that a chapter takes up says where"
+    assert to_claims or not to_chapter, "a chapter that answers claims names one of them"
+
+
 def test_headings_do_not_jump_and_there_is_one_title() -> None:
     levels = [len(marks) for marks in re.findall(r"^(#+) ", PAGE, re.MULTILINE)]
     assert levels[0] == 1

@@ -222,7 +222,7 @@ def places_in(chapter: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("page", "chapters"),
-    [("articles", 13), ("articles_code", 2), ("concepts", 12), ("coverage", 13)],
+    [("articles", 13), ("articles_code", 2), ("concepts", 12), ("coverage", 15)],
 )
 def test_links_into_chapters_lead_to_a_heading(page: str, chapters: int) -> None:
     text = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
@@ -254,6 +254,49 @@ def test_every_chapter_that_names_an_article_is_wired_to_the_page() -> None:
         assert set(found) <= anchors, path.name
         linked += len(found)
     assert linked >= 10
+
+
+# What the articles name in passing, the place that the table sends to, and what must stand there.
+SAID_THERE = {
+    "`Dropout2d`": ("ch08", "dropout", "`Dropout2d`"),
+    "`num_workers`": ("ch01", "the-usual-way-dataset-and-dataloader", "On Windows and macOS"),
+    "cropping (at random too)": ("ch01", "augmentation", "*cropping*"),
+    "EMNIST": ("ch10", "what-to-do", "emnist-letters"),
+    "plateau": ("ch08", "let-the-validation-loss-decide", "reducing on a plateau"),
+    "support-vector machine, decision tree": ("ch02", "before-networks", "support vector"),
+    "transfer learning": ("ch11", "somebody-elses-network", "transfer learning"),
+    "L1, L2": ("ch08", "weight-decay-l2-and-l1", "L1"),
+    "PyTorch 2.0": ("ch06", "fewer-calls", "PyTorch 2.0"),
+    "wrong labels": ("ch16", "whose-fault-is-it", "label is wrong"),
+}
+
+
+@pytest.mark.parametrize("what", SAID_THERE)
+def test_the_place_that_is_named_says_it(what: str) -> None:
+    chapter, place, words = SAID_THERE[what]
+    text = (ROOT / "book" / "coverage.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith("| ") and what in line]
+    links = re.findall(r"notebooks/(ch\d\d)_\w+\.ipynb#([\w-]+)", row)
+    assert (chapter, place) in links
+    assert words in section_of(chapter, place)
+
+
+def section_of(chapter: str, place: str) -> str:
+    """Return what stands under a heading of a chapter, up to the next one, text and code."""
+    (path,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    found, inside = [], False
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            found += [source] * inside
+            continue
+        for piece in re.split(r"^(?=#{2,4} )", source, flags=re.MULTILINE):
+            heading = re.match(r"#{2,4} (.+)", piece)
+            if heading:
+                inside = default_slugify(heading[1].replace("`", "")) == place
+            found += [piece] * inside
+    return "\n\n".join(found)
 
 
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("ch*.ipynb"))

@@ -353,7 +353,7 @@ def find_rates(name: str, mnist: MNIST, device: str) -> dict[str, Any]:
     if name not in SEARCHES:
         return {}
     train, validation = split(mnist.train, SEARCH_SEED)
-    return SEARCHES[name]((train.subset(np.arange(SEARCHED)), validation), device)
+    return SEARCHES[name]((train.subset(slice(0, SEARCHED)), validation), device)
 
 
 def count_epochs(name: str) -> int:

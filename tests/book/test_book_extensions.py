@@ -32,7 +32,13 @@ from tools.rooms import read_modules  # noqa: E402
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    record = {"accuracy": {"mean": 0.98765, "runs": [0.98, 0.99]}, "name": "small_cnn", "gap": None}
+    record = {
+        "accuracy": {"mean": 0.98765, "runs": [0.98, 0.99]},
+        "name": "small_cnn",
+        "gap": None,
+        "once": {"mean": 0.9, "std": None, "low": None, "n": 1},
+        "twice": {"mean": 0.9, "std": None, "n": 2},
+    }
     (tmp_path / "trial.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     return tmp_path
@@ -45,6 +51,8 @@ def records(tmp_path: Path) -> Path:
         ("trial:accuracy.mean", "0.98765"),
         ("trial:accuracy.runs.1|.1f", "1.0"),
         ("trial:name", "small_cnn"),
+        ("trial:once.std|.2%", "\N{EN DASH}"),
+        ("trial:once.low|.2%", "\N{EN DASH}"),
     ],
 )
 def test_a_number_comes_from_its_record(records: Path, text: str, shown: str) -> None:
@@ -56,6 +64,7 @@ def test_a_number_comes_from_its_record(records: Path, text: str, shown: str) ->
     [
         ("trial", "expected file:path"),
         ("absent:accuracy", "there is no record"),
+        ("trial:twice.std|.2%", "'twice.std' is null, not a single value"),
         ("broken:accuracy", "is not JSON"),
         ("trial:accuracy.median", "'accuracy.median' is not there .found: mean, runs"),
         ("trial:accuracy.runs.2", "'accuracy.runs.2' is not there"),

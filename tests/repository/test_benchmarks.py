@@ -112,7 +112,8 @@ class TestEveryScript:
         [
             ("ablation", ["--seeds", "5"]),
             ("architectures", ["--seeds", "3"]),
-            ("articles", ["--seeds", "3"]),
+            ("articles", ["--seeds", "3", "--forms", "as_printed", "corrected"]),
+            ("articles", ["--seeds", "1", "--forms", "as_promised", "--only", "article_002"]),
             ("backbone", ["--draws", "3", "--labels", "100", "1000"]),
             ("backbone", ["--sizes"]),
             ("finetuning", ["--draws", "10"]),

@@ -101,8 +101,8 @@ export class StepPanel {
     this.where = make("span", { className: "where" }, "The digits are being read …");
     this.progress = make("p", { className: "progress" }, this.stepWords, this.where);
     this.losses = new CurveView({
-      title: "Loss after each step: grey of its own digits, blue of 500 others", top: 3,
-      ticks: [0, 1, 2, 3], write: String, lines: ["batch", "others"],
+      title: "Loss after each step: grey of its own digits, blue of 500 others", top: 4,
+      ticks: [0, 1, 2, 3, 4], write: String, lines: ["batch", "others"],
     });
     this.digitsView = new DigitsView((number) => this.lookAt(number));
     this.outputs = new TableView("", ["class", "logit z", "p", "label y", "p − y", "z after"]);
@@ -359,7 +359,7 @@ export class StepPanel {
     }
     const pixel = stepper.ofLayer(0, this.digit).values[place];
     const letter = kind === "linear" ? "p − y" : "dz";
-    return ` That is ${letter} = ${write(slopes[unit])} times the pixel, ${write(pixel)}.`;
+    return ` That is ${letter} = ${write(slopes[unit], 4)} times the pixel, ${write(pixel, 4)}.`;
   }
 
   showHidden() {

@@ -57,7 +57,7 @@ export class GridView {
     Object.assign(this, { values, count, side: Math.sqrt(values.length / count) });
     const full = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     this.full = full;
-    const said = full > 0 ? `${words} Full colour: ${write(full, 4)}.` : `${words} All are zero.`;
+    const said = full > 0 ? `${words} Full colour: ${Number(full.toPrecision(3))}.` : `${words} All are zero.`;
     this.words.textContent = said;
     this.canvas.setAttribute("aria-label",
       this.ask ? `${said} The arrow keys move from number to number.` : said);
@@ -93,7 +93,10 @@ export class GridView {
       const { unit, place } = this.chosen;
       const [right, down] = ways[event.key];
       // Over the gap between two pictures in one move.
-      const along = (at, way) => at + way * (at % (side + 1) + way === side || at % (side + 1) + way < 0 ? 2 : 1);
+      const along = (at, way) => {
+        const next = (at % (side + 1)) + way;
+        return at + way * (next < 0 || next === side ? 2 : 1);
+      };
       this.move(along((unit % columns) * (side + 1) + (place % side), right),
         along(Math.floor(unit / columns) * (side + 1) + Math.floor(place / side), down), true);
     });

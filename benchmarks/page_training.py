@@ -25,7 +25,7 @@ from .recording import Record, make_parser, read_arguments
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-HOME = "index.html"
+HOME = "book/index.html"
 SCRIPT = "_static/train-here.js"
 NETWORKS = {"CNN": "4 layers: CNN", "MLP": "2 layers: MLP", "linear": "1 layer: linear"}
 MARKS = (0.9, 0.94)

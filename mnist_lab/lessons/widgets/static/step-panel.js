@@ -353,13 +353,14 @@ export class StepPanel {
   sayParts(unit, place) {
     const { stepper, kind } = this;
     const { gradient: slopes } = stepper.ofLayer(1, this.digit);
+    const that = stepper.labels.length === 1 ? "The gradient" : "That";
     if (kind === "cnn") {
-      return " That is a sum over 196 places: what comes back to each, times the pixel that lay under " +
+      return ` ${that} is a sum over 196 places: what comes back to each, times the pixel that lay under ` +
         "this weight.";
     }
     const pixel = stepper.ofLayer(0, this.digit).values[place];
     const letter = kind === "linear" ? "p − y" : "dz";
-    return ` That is ${letter} = ${write(slopes[unit], 4)} times the pixel, ${write(pixel, 4)}.`;
+    return ` ${that} is ${letter} = ${write(slopes[unit], 4)} times the pixel, ${write(pixel, 4)}.`;
   }
 
   showHidden() {
@@ -394,7 +395,7 @@ export class StepPanel {
     const said = {
       values: `Digit ${digit + 1}: the four maps of sums, 14×14 each.`,
       pooled: "The same after ReLU and pooling, 7×7 each.",
-      gradient: "What comes back to the sums, da: zero where ReLU or pooling let nothing through.",
+      gradient: "What comes back to the sums, dz: zero where ReLU or pooling let nothing through.",
     };
     for (const { what, view } of this.maps) view.show(said[what], { values: layers[what], count: 4 });
   }

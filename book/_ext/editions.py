@@ -103,7 +103,7 @@ def still_html(soup: Any, pictures: Path, source: Path, place: nodes.Node) -> li
             still_picture(pad.find("img"), pictures, source),
             nodes.paragraph("", pad.get_text(" ", strip=True), classes=["instead"]),
         ]
-    if panel := soup.find("train-here"):
+    if panel := soup.find(["train-here", "step-here"]):
         return [nodes.paragraph("", panel.get_text(" ", strip=True), classes=["instead"])]
     for tag in soup(["style", "script"]):
         tag.decompose()

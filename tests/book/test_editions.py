@@ -125,6 +125,10 @@ class TestWhatWorksOnThePage:
         (sentence,) = stilled("text/html", "<train-here><p>A network learns here.</p></train-here>")
         assert sentence.astext() == "A network learns here."
 
+    def test_a_panel_to_take_steps_on_does_too(self, stilled: Any) -> None:
+        (sentence,) = stilled("text/html", '<step-here network="mlp"><p>Steps.</p></step-here>')
+        assert sentence.astext() == "Steps."
+
     def test_a_script_is_gone(self, stilled: Any) -> None:
         assert stilled("application/javascript", "<script>1</script>") == []
 
@@ -366,7 +370,16 @@ class TestTheEditions:
             for name in pages:
                 page = BeautifulSoup(archive.read(name), "html.parser")
                 assert not page(
-                    ["script", "iframe", "input", "button", "digit-pad", "train-here", "style"]
+                    [
+                        "script",
+                        "iframe",
+                        "input",
+                        "button",
+                        "digit-pad",
+                        "train-here",
+                        "step-here",
+                        "style",
+                    ]
                 ), name
                 assert all(image.get("alt") for image in page("img")), name
                 assert all(f.get("alttext") and f.find() for f in page("math")), name

@@ -31,14 +31,15 @@ from mnist_lab.data.splits import split
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import Reader
 from mnist_lab.handwriting.strokes import draw_strokes
-from mnist_lab.lessons.widgets import DigitPad, TrainHere
+from mnist_lab.lessons.widgets import DigitPad, StepHere, TrainHere
 from mnist_lab.lessons.widgets.activations import watch_layers
-from mnist_lab.lessons.widgets.digit_pictures import training_pictures
+from mnist_lab.lessons.widgets.digit_pictures import step_pictures, training_pictures
 from mnist_lab.lessons.widgets.linking import (
     STATIC,
     LinkError,
     link_notebook,
     link_page,
+    link_steps,
     link_training,
 )
 from mnist_lab.models.registry import build_model
@@ -121,6 +122,7 @@ class TestLinking:
     def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
         linked = link_page(b"", b"") + link_notebook() + link_training(b"", b"")
         linked += link_notebook(entry="train-notebook.js")
+        linked += link_steps(b"", b"") + link_notebook(entry="step-notebook.js")
         for path in STATIC.iterdir():
             name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
             assert re.search(rf"const \${name}(_text)? = ", linked), path.name
@@ -471,6 +473,30 @@ class TestTrainHere:
         assert sum(map(len, training_pictures())) < 310_000  # bytes of a page
 
 
+class TestStepHere:
+    @pytest.mark.parametrize("network", ["linear", "mlp", "cnn"])
+    def test_a_notebook_keeps_the_element_and_no_script(self, network: str) -> None:
+        one, two = StepHere(network), StepHere(network)
+        data = one._repr_mimebundle_()[0]
+        view = "application/vnd.jupyter.widget-view+json"
+        assert {**data, view: ""} == {**two._repr_mimebundle_()[0], view: ""}
+        assert data["text/html"].startswith(f'<step-here network="{network}">\n<p>A panel')
+        assert data["text/plain"].endswith(network)
+        assert len(data["text/html"]) < 500
+
+    def test_another_network_is_refused_in_a_sentence(self) -> None:
+        with pytest.raises(ValueError, match="steps for 'linear', 'mlp', 'cnn', found 'vit'"):
+            StepHere("vit")
+
+    def test_its_digits_are_the_first_of_those_to_train_on(self) -> None:
+        for content, larger in zip(step_pictures(), training_pictures(), strict=True):
+            small, large = (
+                np.asarray(Image.open(io.BytesIO(one)).convert("L")) for one in (content, larger)
+            )
+            assert len(small) * 2 == len(large)
+            assert np.array_equal(small, large[: len(small)])
+
+
 class TestStored:
     """What a notebook keeps of a pad when its kernel is gone."""
 
@@ -525,6 +551,7 @@ class TestStored:
         assert asked
         assert "text/html" not in data
         assert "text/html" not in TrainHere()._repr_mimebundle_()[0]
+        assert "text/html" not in StepHere("mlp")._repr_mimebundle_()[0]
         view = "application/vnd.jupyter.widget-view+json"
         assert metadata[view]["colab"]["custom_widget_manager"]["url"] == "https://x/"
 

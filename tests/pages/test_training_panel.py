@@ -177,6 +177,27 @@ def test_many_trainings_leave_no_worker_running(browser: Browser) -> None:
         assert page.evaluate("alive") == 0
 
 
+@pytest.mark.slow
+def test_memory_is_flat_over_fifty_trainings(browser: Browser) -> None:
+    """What the page holds after each of the last forty is what it held after the first ten."""
+    with panel(browser) as (page, element):
+        quick(element, Network="1 layer: linear", Batch_size="500")
+        session = page.context.new_cdp_session(page)
+
+        def held() -> float:
+            """Bytes of the page's objects, once what nobody needs is collected."""
+            for _ in range(3):
+                session.send("HeapProfiler.collectGarbage")
+            return float(session.send("Runtime.getHeapUsage")["usedSize"])
+
+        sizes = []
+        for number in range(1, 51):
+            train(page)
+            if number % 10 == 0:
+                sizes.append(held())
+        assert max(sizes) - sizes[0] < 300_000  # a training's digits alone are 2.4 MB
+
+
 @pytest.mark.parametrize(
     ("way", "said", "chapter", "loss", "most"),
     [

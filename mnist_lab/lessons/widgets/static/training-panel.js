@@ -4,7 +4,7 @@ import { Panel } from "./panel.js";
 import { findBest, openNetwork } from "./forward.js";
 import { Training } from "./training.js";
 import { CurveView, MisreadView, WeightsView } from "./training-views.js";
-import { LayersView, make } from "./views.js";
+import { LayersView, make, whenColoursChange } from "./views.js";
 import { WAYS } from "./ways-to-break.js";
 import padCss from "./digit-pad.css";
 import css from "./train-here.css";
@@ -224,7 +224,7 @@ export class TrainingPanel {
     this.isClosed = true;
     this.training?.stop();
     document.removeEventListener("visibilitychange", this.visibility);
-    this.observer.disconnect();
+    this.stopWatching();
   }
 
   // --- What is shown --------------------------------------------------------------------------------
@@ -307,15 +307,10 @@ export class TrainingPanel {
 
   /** Paint anew what is painted in ink, when the page turns dark or light. */
   watchColours() {
-    const paint = () => requestAnimationFrame(() => {
+    this.stopWatching = whenColoursChange(() => {
       this.weights.paint();
       this.misread.paint();
     });
-    this.observer = new MutationObserver(paint);
-    for (const element of [document.documentElement, document.body]) {
-      this.observer.observe(element, {
-        attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
-    }
   }
 
   // --- What becomes of it ---------------------------------------------------------------------------

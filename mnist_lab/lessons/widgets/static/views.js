@@ -29,7 +29,7 @@ export const percent = (share, over = "over ") =>
   share > 0.995 ? `${over}99 %` : `${Math.round(share * 100)} %`;
 
 /** The numbers of a computed colour, red, green and blue from 0 to 255. */
-function inkOf(element) {
+export function inkOf(element) {
   const numbers = getComputedStyle(element).color.match(/[\d.]+/g) ?? [0, 0, 0];
   return numbers.slice(0, 3).map(Number);
 }

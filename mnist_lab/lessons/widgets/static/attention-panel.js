@@ -33,18 +33,17 @@ export function findLargest(shares, most = 2) {
     .sort((one, other) => other.share - one.share).slice(0, most);
 }
 
-/** How far grey values under a cover are off, in the mean: { guessed, bare }, from 0 to 255. */
+/** The squared errors of the pixels under a cover, in all: of what is guessed, and of bare paper. */
 export function measureGuesses({ image, guesses, hidden, across }) {
-  let [guessed, bare, pixels] = [0, 0, 0];
+  let [guessed, bare] = [0, 0];
   const patch = 28 / across;
   image.forEach((value, place) => {
     const [row, column] = [Math.floor(place / 28 / patch), Math.floor((place % 28) / patch)];
     if (!hidden.has(row * across + column)) return;
-    guessed += Math.abs(value - Math.min(255, Math.max(0, guesses[place])));
-    bare += value;
-    pixels += 1;
+    guessed += (value - Math.min(255, Math.max(0, guesses[place]))) ** 2; // as it is shown
+    bare += value ** 2;
   });
-  return { guessed: guessed / pixels, bare: bare / pixels };
+  return { guessed, bare };
 }
 
 export class AttentionPanel {
@@ -233,8 +232,9 @@ export class AttentionPanel {
     if (!paints) return words;
     const { guessed, bare } = measureGuesses(
       { image, guesses: this.result.guesses, hidden, across });
-    return `${words} What it paints is off by ${guessed.toFixed(0)} of 255 grey values in the mean; ` +
-      `bare paper would be off by ${bare.toFixed(0)}.`;
+    if (bare === 0) return `${words} There is no ink under the cover.`;
+    return `${words} What it paints has ${Math.round((100 * guessed) / bare)} % of the squared error ` +
+      "that bare paper would have.";
   }
 
   tellLooks() {

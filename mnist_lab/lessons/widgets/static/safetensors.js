@@ -17,9 +17,9 @@ export function demand(condition, sentence) {
   if (!condition) throw new FileError(sentence);
 }
 
-/** The bytes (Uint8Array) of a File; a huge one is refused by its size, before it is read. */
-export async function readBytes(file) {
-  demand(file.size <= LARGEST_FILE, HUGE);
+/** The bytes (Uint8Array) of a File; a larger one is refused by its size, before it is read. */
+export async function readBytes(file, largest = LARGEST_FILE, huge = HUGE) {
+  demand(file.size <= largest, huge);
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch {

@@ -14,7 +14,7 @@ let weights = null; // Uint8Array
 /** What is known of the page's own network: how it did on digits that it had not learnt from. */
 export function describeScores(scores) {
   if (!scores) return "";
-  const share = (value) => `${(100 * value).toFixed(1)} %`;
+  const share = (value) => `${(100 * value).toFixed(1)}\u00a0%`;
   return `Of ${scores.count.toLocaleString("en")} digits that it has not learnt from, it reads ` +
     `${share(scores.whole)}; with half of the patches hidden, drawn anew for each, ${share(scores.half)}.`;
 }

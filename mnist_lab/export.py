@@ -2,10 +2,11 @@
 
     export_onnx(model, card, "digits.onnx")     # onnxruntime and most other programs
     export_web(model, card, "digits.safetensors")   # the pad in the page: drop the file on it
+    transformer_bytes(autoencoder, card)        # what the panel that shows attention reads
 
-Both take normalised images, float32 (n, 1, 28, 28), and carry the model card, which says how to
+All take normalised images, float32 (n, 1, 28, 28), and carry the model card, which says how to
 normalise. The page computes in JavaScript that was written for the book (`widgets/static`), so it
-knows only the networks in `WEB_MODELS`.
+knows only the networks in `WEB_MODELS` and, on that panel, the vision transformer.
 
 Sources: https://onnx.ai, https://huggingface.co/docs/safetensors
 """
@@ -17,7 +18,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +30,9 @@ from torch import Tensor, nn
 
 from mnist_lab.few_bits import halve, pack, round_to_levels
 from mnist_lab.files import open_regular, write_atomically
+from mnist_lab.finetuning.masked import MaskedAutoencoder
 from mnist_lab.models.registry import build_model
+from mnist_lab.models.vit import TransformerBlock, VisionTransformer
 from mnist_lab.reasons import reason_of
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.tensor_files import check_numbers
@@ -37,6 +40,7 @@ from mnist_lab.training.tensor_files import check_numbers
 # What the page's forward pass can compute (widgets/static/forward.js).
 WEB_MODELS = ("linear", "mlp", "quick_cnn", "small_cnn")
 WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
+TRANSFORMER_LIMIT = 2_000_000  # bytes; safetensors.js opens no larger file
 _LARGEST_EXPORT = 1 << 30  # bytes that are looked through
 WEB_FORMAT = "mnist-lab web 1"
 ONNX_FORMAT = "mnist-lab onnx 1"
@@ -141,12 +145,95 @@ def web_bytes(model: nn.Module, card: ModelCard, *, bits: int | None = None) -> 
             f"The page knows only a plain {card.model}: this one has been changed (merge adapters "
             f"into its weights first)."
         )
-    tensors = {
-        name: tensor.contiguous()
-        for name, tensor in _checked(model, card).state_dict().items()
-        if tensor.is_floating_point()  # batch norm also counts its batches, which nobody needs
+    tensors = _floats(_checked(model, card))
+    content = _pack_file(tensors, card, bits)
+    if len(content) > WEB_LIMIT:
+        raise ExportError(
+            f"This {card.model} takes {len(content) / 1000:,.0f} kB, and a page loads at most "
+            f"{WEB_LIMIT // 1000} kB: train a narrower one (small_cnn of width 24 fits)."
+        )
+    return content
+
+
+def transformer_bytes(
+    model: nn.Module,
+    card: ModelCard,
+    *,
+    bits: int | None = None,
+    reads: bool = True,
+    scores: Mapping[str, float] | None = None,
+) -> bytes:
+    """Return the file of a transformer for the panel that shows its attention; as `web_bytes`.
+
+    Parameters
+    ----------
+    model : VisionTransformer or MaskedAutoencoder
+        With a decoder the panel also paints what is hidden: pixels, so that one which was trained
+        with `normalised_targets` paints nonsense.
+    card : ModelCard
+        Of the transformer, or of the autoencoder's encoder.
+    bits : int, optional
+        Of each weight, from 2 to 8 (`few_bits`); float32 if not given.
+    reads : bool
+        Whether its head has learnt anything, so that the panel says what it reads.
+    scores : mapping of str to float, optional
+        What the panel is to say of it: accuracy on `count` digits that it has not learnt from, as
+        they are (`whole`) and with half of the patches hidden (`half`).
+
+    Raises
+    ------
+    ExportError
+        If the model is another one, or not the card's, or cannot compute (`ModelCard.check`), or
+        the file would have more than 2 MB.
+    """
+    encoder = model.encoder if isinstance(model, MaskedAutoencoder) else model
+    if not isinstance(encoder, VisionTransformer) or card.model != "vit":
+        raise ExportError(
+            f"The panel shows the attention of a vit, alone or in a MaskedAutoencoder; this is a "
+            f"{type(model).__name__} with the card of a {card.model}."
+        )
+    tensors = _floats(_checked(encoder, card))
+    told: dict[str, Any] = {"reads": reads} | ({} if scores is None else {"scores": dict(scores)})
+    if isinstance(model, MaskedAutoencoder):
+        found = _floats(copy.deepcopy(model).cpu().float())
+        found = {name: one for name, one in found.items() if not name.startswith("encoder.")}
+        try:
+            check_numbers(found, found)
+        except ValueError as error:
+            raise ExportError(f"Nothing could be computed with it: {reason_of(error)}.") from error
+        tensors |= {f"decoder.{name}": one for name, one in found.items()}
+        told["decoder"] = _sizes_of(model)
+    content = _pack_file(tensors, card, bits, **told)
+    if len(content) > TRANSFORMER_LIMIT:
+        raise ExportError(
+            f"This transformer takes {len(content) / 1e6:,.1f} MB, and the panel reads at most "
+            f"{TRANSFORMER_LIMIT / 1e6:g} MB: give its weights 8 bits, or train a narrower one."
+        )
+    return content
+
+
+def _sizes_of(decoder: MaskedAutoencoder) -> dict[str, int]:
+    """Return what the panel has to know of a decoder beside its tensors."""
+    first = decoder.blocks[0] if len(decoder.blocks) else None
+    if not isinstance(first, TransformerBlock):
+        raise ExportError("The panel knows only decoders with at least one block.")
+    return {
+        "width": decoder.positions.shape[1],
+        "depth": len(decoder.blocks),
+        "heads": first.attention.heads,
+        "expansion": first.expand.out_features // first.expand.in_features,
     }
-    told: dict[str, Any] = {"format": WEB_FORMAT}
+
+
+def _floats(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a model but for counts, as of batches, which nobody needs."""
+    state = model.state_dict()
+    return {name: one.contiguous() for name, one in state.items() if one.is_floating_point()}
+
+
+def _pack_file(tensors: dict[str, Tensor], card: ModelCard, bits: int | None, **told: Any) -> bytes:
+    """Return the file of these tensors, its header with the card and what more is to be told."""
+    told["format"] = WEB_FORMAT
     if bits is not None:
         try:
             tensors = _pack_all(tensors, bits)
@@ -154,13 +241,7 @@ def web_bytes(model: nn.Module, card: ModelCard, *, bits: int | None = None) -> 
             raise ExportError(f"It cannot be written in {bits} bits: {error}") from error
         told["bits"] = bits
     # One entry, since safetensors writes several in an order that changes from call to call.
-    content = safetensors.torch.save(tensors, {"card": _card_text(card, **told)})
-    if len(content) > WEB_LIMIT:
-        raise ExportError(
-            f"This {card.model} takes {len(content) / 1000:,.0f} kB, and a page loads at most "
-            f"{WEB_LIMIT // 1000} kB: train a narrower one (small_cnn of width 24 fits)."
-        )
-    return content
+    return safetensors.torch.save(tensors, {"card": _card_text(card, **told)})
 
 
 def _checked(model: nn.Module, card: ModelCard) -> nn.Module:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup
+from digit_attention import digit_attention
 from digit_pad import digit_pad
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -48,8 +49,9 @@ def prepare_page(app: Sphinx, doctree: nodes.document) -> None:
     """Make a page that has just been read fit to be printed."""
     if app.builder.name != BUILDER:
         return
-    for widget in [*doctree.findall(digit_pad), *doctree.findall(train_here)]:
-        widget.replace_self(widget.children)
+    for kind in (digit_pad, train_here, digit_attention):
+        for widget in list(doctree.findall(kind)):
+            widget.replace_self(widget.children)
     answers = still_outputs(doctree, Path(app.doctreedir), Path(app.srcdir), app.env.docname)
     unfold(doctree)
     collect_solutions(doctree, answers)
@@ -103,7 +105,7 @@ def still_html(soup: Any, pictures: Path, source: Path, place: nodes.Node) -> li
             still_picture(pad.find("img"), pictures, source),
             nodes.paragraph("", pad.get_text(" ", strip=True), classes=["instead"]),
         ]
-    if panel := soup.find(["train-here", "step-here"]):
+    if panel := soup.find(["train-here", "step-here", "digit-attention"]):
         return [nodes.paragraph("", panel.get_text(" ", strip=True), classes=["instead"])]
     for tag in soup(["style", "script"]):
         tag.decompose()

@@ -18,6 +18,7 @@ BOOK = Path(__file__).parents[2] / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 
 import alt_text  # noqa: E402
+import digit_attention  # noqa: E402
 import digit_pad  # noqa: E402
 import light_icons  # noqa: E402
 import measured  # noqa: E402
@@ -123,6 +124,25 @@ def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -
     (tmp_path / "_build" / "digits.png").write_bytes(b"digits")
     digit_pad.write_script(App)
     assert b64encode(b"weights").decode() in (tmp_path / "_static" / "digit-pad.js").read_text()
+
+
+def test_a_build_without_the_pages_transformer_says_how_to_make_it(tmp_path: Path) -> None:
+    class App:
+        class builder:  # noqa: N801
+            name = "html"
+
+        class config:  # noqa: N801
+            digit_attention_weights = "_build/none.safetensors"
+
+        srcdir = outdir = str(tmp_path)
+
+    with pytest.raises(ExtensionError, match=r"make book.*book\.transformer _build/none"):
+        digit_attention.write_script(App)
+    (tmp_path / "_build").mkdir()
+    (tmp_path / "_build" / "none.safetensors").write_bytes(b"weights")
+    digit_attention.write_script(App)
+    written = (tmp_path / "_static" / "digit-attention.js").read_text()
+    assert b64encode(b"weights").decode() in written
 
 
 GITHUB = '"github":[496,512,[],"f09b","M1 2z"]'

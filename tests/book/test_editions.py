@@ -121,9 +121,10 @@ class TestWhatWorksOnThePage:
         ElementTree.fromstring(table.astext())
         assert not re.search("style|onclick", table.astext())
 
-    def test_a_panel_to_train_on_says_what_it_would_do(self, stilled: Any) -> None:
-        (sentence,) = stilled("text/html", "<train-here><p>A network learns here.</p></train-here>")
-        assert sentence.astext() == "A network learns here."
+    @pytest.mark.parametrize("tag", ["train-here", "step-here", "digit-attention"])
+    def test_a_panel_says_what_it_would_do(self, stilled: Any, tag: str) -> None:
+        (sentence,) = stilled("text/html", f"<{tag}><p>A network is here.</p></{tag}>")
+        assert sentence.astext() == "A network is here."
 
     def test_a_panel_to_take_steps_on_does_too(self, stilled: Any) -> None:
         (sentence,) = stilled("text/html", '<step-here network="mlp"><p>Steps.</p></step-here>')
@@ -369,18 +370,8 @@ class TestTheEditions:
             assert len(pages) > 20
             for name in pages:
                 page = BeautifulSoup(archive.read(name), "html.parser")
-                assert not page(
-                    [
-                        "script",
-                        "iframe",
-                        "input",
-                        "button",
-                        "digit-pad",
-                        "train-here",
-                        "step-here",
-                        "style",
-                    ]
-                ), name
+                widgets = ["digit-pad", "train-here", "step-here", "digit-attention"]
+                assert not page(["script", "iframe", "input", "button", "style", *widgets]), name
                 assert all(image.get("alt") for image in page("img")), name
                 assert all(f.get("alttext") and f.find() for f in page("math")), name
 

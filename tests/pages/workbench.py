@@ -14,7 +14,13 @@ from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
-from mnist_lab.lessons.widgets.linking import link_notebook, link_page, link_steps, link_training
+from mnist_lab.lessons.widgets.linking import (
+    link_attention,
+    link_notebook,
+    link_page,
+    link_steps,
+    link_training,
+)
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
 
@@ -41,8 +47,8 @@ def workbench(browser: Browser) -> Iterator[Page]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_content("<!doctype html><title>Workbench</title><main></main>")
         page.evaluate("window.modules = {}")
-        pad = link_page(web_bytes(*network()), b"")
-        for linked in (link_training(b"", b""), link_steps(b"", b""), pad):
+        scripts = (link_attention(b""), link_training(b"", b""), link_steps(b"", b""))
+        for linked in (*scripts, link_page(web_bytes(*network()), b"")):
             inside, _, _ = linked.rpartition("})();")
             names = re.findall(r"^const \$(\w+) = \(\(\) => \{$", inside, re.MULTILINE)
             modules = ", ".join(f"{name}: ${name}" for name in names)

@@ -258,14 +258,18 @@ with open("file"):
                 for package, _ in foreign_imports(ast.parse(code)):
                     assert distributions_of(package) & for_readers().keys(), package
 
-    def test_make_trains_the_pages_network_anew_when_anything_it_imports_changes(self) -> None:
+    @pytest.mark.parametrize("script", ["recogniser", "transformer"])
+    def test_make_trains_a_pages_network_anew_when_anything_it_imports_changes(
+        self, script: str
+    ) -> None:
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         match = re.search(r"^RECOGNISER_SOURCES :=((?:.*\\\n)*.*)", makefile, re.MULTILINE)
         assert match
         listed = set(re.findall(r"[\w/*]+\.py", match[1]))
         modules = read_modules()
-        script = ast.parse((ROOT / "book" / "recogniser.py").read_text(encoding="utf-8"))
-        waiting, seen = [Module("recogniser", script)], set()
+        assert f"book/{script}.py $(RECOGNISER_SOURCES)" in makefile
+        tree = ast.parse((ROOT / "book" / f"{script}.py").read_text(encoding="utf-8"))
+        waiting, seen = [Module(script, tree)], set()
         while waiting:
             for name in imported_modules(waiting.pop(), modules) - seen:
                 seen.add(name)

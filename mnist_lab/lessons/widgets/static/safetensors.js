@@ -17,9 +17,9 @@ export function demand(condition, sentence) {
   if (!condition) throw new FileError(sentence);
 }
 
-/** The bytes (Uint8Array) of a File; a huge one is refused by its size, before it is read. */
-export async function readBytes(file) {
-  demand(file.size <= LARGEST_FILE, HUGE);
+/** The bytes (Uint8Array) of a File; a larger one is refused by its size, before it is read. */
+export async function readBytes(file, largest = LARGEST_FILE, huge = HUGE) {
+  demand(file.size <= largest, huge);
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch {
@@ -54,7 +54,7 @@ const isObject = (value) =>
  * Returns { metadata, tensors }: a Map of strings, and a Map from name to { shape, values }, where
  * values are in row-major order: a Float32Array of finite numbers, or the Uint8Array of the bytes.
  */
-export function readSafetensors(bytes) {
+export function readSafetensors(bytes, mostTensors = MOST_TENSORS) {
   demand(bytes.length <= LARGEST_FILE, HUGE);
   demand(bytes.length > 8, "The file is too short to be a safetensors file.");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -66,7 +66,7 @@ export function readSafetensors(bytes) {
   const header = readHeader(bytes.subarray(8, 8 + length));
   const data = bytes.slice(8 + length); // a copy, whose numbers start at a multiple of 4
   const entries = Object.entries(header).filter(([name]) => name !== "__metadata__");
-  demand(entries.length <= MOST_TENSORS, "The file holds more tensors than any model of this page.");
+  demand(entries.length <= mostTensors, "The file holds more tensors than any model of this page.");
   for (const [name, entry] of entries) checkEntry(name, entry);
   entries.sort((one, other) => one[1].data_offsets[0] - other[1].data_offsets[0]);
 

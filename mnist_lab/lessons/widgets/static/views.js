@@ -46,7 +46,7 @@ export function whenColoursChange(act) {
 }
 
 /** The numbers of a computed colour, red, green and blue from 0 to 255. */
-function inkOf(element) {
+export function inkOf(element) {
   const numbers = getComputedStyle(element).color.match(/[\d.]+/g) ?? [0, 0, 0];
   return numbers.slice(0, 3).map(Number);
 }

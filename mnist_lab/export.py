@@ -27,11 +27,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mnist_lab.few_bits import halve, pack, round_to_levels
+from mnist_lab.few_bits import halve, pack, round_to_levels, unpack
 from mnist_lab.files import open_regular, write_atomically
-from mnist_lab.models.registry import build_model
+from mnist_lab.models.registry import build_model, outline_model
 from mnist_lab.reasons import reason_of
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.tensor_files import check_numbers
@@ -41,6 +42,7 @@ WEB_MODELS = ("linear", "mlp", "quick_cnn", "small_cnn")
 WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
 _LARGEST_EXPORT = 1 << 30  # bytes that are looked through
 WEB_FORMAT = "mnist-lab web 1"
+_MOST_TENSORS = 64
 ONNX_FORMAT = "mnist-lab onnx 1"
 _GZIP_START = b"\x1f\x8b"
 _ONNX_START = b"\x08"  # the first field of the protocol buffer: the version of ONNX
@@ -173,6 +175,52 @@ def web_bytes(model: nn.Module, card: ModelCard, *, bits: int | None = None) -> 
             f"{WEB_LIMIT // 1000} kB: train a narrower one (small_cnn of width 24 fits)."
         )
     return content
+
+
+def read_web(content: bytes) -> tuple[nn.Module, ModelCard]:
+    """Return the network that `web_bytes` wrote, as the page computes it, and its card.
+
+    Weights of few bits come back as levels times scales. Compressed files are unpacked before
+    (`gzip.decompress`).
+
+    Raises
+    ------
+    ExportError
+        If it is no such file.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+        size = int.from_bytes(content[:8], "little")
+        record = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["card"])
+        if record["format"] != WEB_FORMAT:
+            raise ValueError(f"its format is {record['format']!r:.40}")
+        card, bits = ModelCard.from_json(record), record.get("bits")
+        if card.model not in WEB_MODELS:
+            raise ValueError(f"the page has no {card.model!r:.40}")
+        outline = outline_model(card.model, card.arguments, most_tensors=_MOST_TENSORS)
+        assert outline is not None  # it is of the book
+        if sum(p.numel() for p in outline.parameters()) > 4 * len(content):  # of two bits each
+            raise ValueError("its network has more weights than the file")
+        model = build_model(card.model, **card.arguments).eval()
+        weights = model.state_dict()
+        for name, tensor in weights.items():
+            found = tensors.get(name, tensor)  # batch norm's count is not in the file
+            scale = tensors.get(f"{name}.scale")
+            if scale is not None:
+                levels = torch.from_numpy(unpack(found.numpy(), tuple(tensor.shape), bits))
+                found = levels * scale.float().view(-1, *[1] * (tensor.ndim - 1))
+            weights[name] = found.to(tensor.dtype)
+        model.load_state_dict(weights)
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        raise ExportError(f"It is no file of a web export: {reason_of(error)}.") from error
+    return model, card
 
 
 def _checked(model: nn.Module, card: ModelCard) -> nn.Module:

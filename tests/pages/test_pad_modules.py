@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
-from mnist_lab.export import web_bytes
+from mnist_lab.export import pack_web, web_bytes
 from mnist_lab.few_bits import quantise_network
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.training.cards import ModelCard
@@ -85,6 +86,56 @@ def test_weights_in_few_bits_are_the_same_in_both(
         whole, expected = (net(pixels).numpy() for net in (model, quantise_network(model, bits)))
     assert np.abs(found - expected).max() < 1e-4
     assert np.abs(found - whole).max() > 1e-3  # something was rounded
+
+
+# --- Model files ---------------------------------------------------------------------------------
+
+
+def through_the_door(page: Page, content: bytes) -> tuple[str, bytes]:
+    """What the own-model door says of a file, and the bytes that it hands on."""
+    said, used = page.evaluate(
+        """async (text) => {
+          let used = [];
+          const door = new modules.own_model.OwnModel((bytes) => {
+            modules.forward.openNetwork(bytes);
+            used = [...bytes];
+          });
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          await door.take([new File([bytes], "a.safetensors.gz")]);
+          return [door.status.textContent, used];
+        }""",
+        base64.b64encode(content).decode(),
+    )
+    return said, bytes(used)
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_compressed_model_goes_through_the_door(bench: Page, bits: int | None) -> None:
+    content = web_bytes(*network("quick_cnn", width=3), bits=bits)
+    said, used = through_the_door(bench, pack_web(content))
+    assert said.startswith("Your model reads now")
+    assert used == content
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pack_web(bytes(50_000_000)), "larger than 2 MB"),  # 50 kB that unpack to 50 MB
+        (pack_web(b"Dear diary"), "no safetensors file"),
+        (pack_web(b""), "too short"),
+        (pack_web(bytes(range(256)) * 9)[:-9], "cannot be unpacked"),
+        (b"\x1f\x8b" + bytes(50), "cannot be unpacked"),
+        (b"\x1f\x8b", "cannot be unpacked"),
+    ],
+    ids=["bomb", "text", "empty", "cut", "no gzip", "two bytes"],
+)
+def test_what_does_not_unpack_to_a_model_changes_nothing(
+    bench: Page, content: bytes, says: str
+) -> None:
+    said, used = through_the_door(bench, content)
+    assert says in said
+    assert said.endswith("goes on reading.")
+    assert used == b""
 
 
 # --- Strokes -------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
-from mnist_lab.export import pack_web, web_bytes
+from mnist_lab.export import web_bytes
 from mnist_lab.training.cards import ModelCard
 from tests.browsing import PHONE, both_doors, opened
 from tests.drawn_digits import DIGITS
@@ -41,25 +40,6 @@ def drop(page: Page, name: str, content: bytes) -> str:
     said = details.locator("p.said")
     said.wait_for()
     return said.text_content() or ""
-
-
-@both_doors
-def test_a_compressed_model_reads_and_a_bomb_does_not(
-    browser: Browser, address: str, door: str
-) -> None:
-    with opened(browser, address, door, HOME) as (page, _):
-        draw_with_mouse(page, DIGITS[3])
-        bad = {
-            "damaged": (pack_web(reads_cedars())[:-20], "cannot be unpacked"),
-            "no gzip": (b"\x1f\x8b" + bytes(50), "cannot be unpacked"),
-            "a bomb": (gzip.compress(bytes(500_000_000)), "larger than 2 MB"),
-            "a text": (gzip.compress(b"Dear diary"), "no safetensors file"),
-        }
-        for name, (content, says) in bad.items():
-            assert says in drop(page, f"{name}.gz", content)
-            assert reading(page) == "3"
-        assert "Your model reads now" in drop(page, "a.safetensors.gz", pack_web(reads_cedars()))
-        assert reading(page) == "cedar"
 
 
 def names_shown(page: Page) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whole numbers in ONNX Runtime: smaller, nearly the same answers, a card, and who takes the time."""
+"""Whole numbers in ONNX Runtime: smaller, nearly the same answers, and where the time goes."""
 
 from __future__ import annotations
 

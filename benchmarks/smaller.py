@@ -13,6 +13,7 @@ is one through 20,000 digits.
 - `table`: networks of one family, and the pages' at the end, eight epochs each.
 - `bits`: weights of the pages' network in 8 to 2 bits; `aware`: for 3 and 2 bits also trained
   for one more epoch as rounded.
+- `at_once`: what follows, without another epoch; sizes and times.
 - `pruned`: the smallest weights set to zero, with an epoch more; and the same epoch without.
 - `narrowed`: whole channels taken out, with an epoch more.
 - `factors`: the third convolution and the last layer as two layers of a low rank, likewise.
@@ -71,7 +72,9 @@ from mnist_lab.training import (
 from .recording import Record, add, choose_rate, make_parser, measured, read_arguments
 
 WORK = Path(__file__).parents[1] / "_build" / "smaller"  # networks that several parts need
-PARTS = ("bits", "int8", "qr", "aware", "pruned", "narrowed", "factors", "table", "taught")
+PARTS = (
+    *("bits", "int8", "at_once", "qr", "aware", "pruned", "narrowed", "factors", "table", "taught"),
+)
 QR_BYTES = 2_953  # that the largest QR code holds
 
 # The family of the table is the pages' quicker network: what the pad can read, at any width.
@@ -179,27 +182,18 @@ def train(
 
 
 def fine_tune(
-    record: Record, name: tuple[str, ...], make: Callable[[], nn.Module], seeds: int
+    record: Record, name: tuple[str, str], make: Callable[[], nn.Module], seeds: int
 ) -> None:
-    """Record how a changed network of the pages reads, at once and after one more epoch."""
+    """Record how a changed network of the pages reads after one more epoch."""
     entry = record.entry(*name)
-    if "at_once" not in entry:
-        entry["at_once"] = score(make())
-        record.save(*name, entry["at_once"])
     rate = climb(
         record,
         entry,
         FINE.learning_rate,
-        lambda rate: score(
-            tune(make(), replace(FINE, learning_rate=rate, seed=SEARCH_SEED)),
-        ),
+        lambda rate: score(tune(make(), replace(FINE, learning_rate=rate, seed=SEARCH_SEED))),
     )
     for seed in range(measured(entry, "accuracy"), seeds):
-        config = replace(FINE, learning_rate=rate, seed=seed)
-        model = tune(make(), config)
-        add(entry, "accuracy", score(model))
-        if seed == 0:
-            describe_size(entry, model)
+        add(entry, "accuracy", score(tune(make(), replace(FINE, learning_rate=rate, seed=seed))))
         record.save(*name, entry["accuracy"])
 
 
@@ -319,66 +313,62 @@ def measure_bits(record: Record, seeds: int) -> None:
         record.save("bits", bits, entry["at_once"])
 
 
-def measure_aware(record: Record, seeds: int) -> None:
-    """Train the pages' network on as rounded: in 4 bits, and where rounding costs much."""
-
-    def rounded(bits: int) -> nn.Module:
-        model = load_pages()
-        round_while_training(model, bits)
-        return model
-
-    for bits in AWARE_BITS:
-        fine_tune(record, ("aware", str(bits)), lambda bits=bits: rounded(bits), seeds)  # type: ignore[misc]
+def round_pages(bits: int) -> nn.Module:
+    """Return the pages' network with rounded weights, behind which others learn."""
+    model = load_pages()
+    round_while_training(model, bits)
+    return model
 
 
-def measure_pruned(record: Record, seeds: int) -> None:
-    """Set the smallest weights to zero, and train on without them."""
+def prune_pages(share: float) -> nn.Module:
+    """Return the pages' network with its smallest weights held at zero."""
+    model = load_pages()
+    keep_zero(model, find_smallest(model, share))
+    return model
 
-    def pruned(share: float) -> nn.Module:
-        model = load_pages()
-        keep_zero(model, find_smallest(model, share))
-        return model
 
-    for share in SHARES:
-        fine_tune(record, ("pruned", f"{share:g}"), lambda share=share: pruned(share), seeds)  # type: ignore[misc]
+def narrow_pages(width: int) -> nn.Module:
+    """Return the pages' network with fewer channels."""
+    return narrow(load_pages(), width)
+
+
+def factorise_pages(ranks: tuple[int, int]) -> nn.Module:
+    """Return the pages' network with two thin layers in place of conv3 and of output."""
+    return factorise_layers(load_pages(), dict(zip(("conv3", "output"), ranks, strict=True)))
+
+
+CHANGES: dict[str, dict[str, Callable[[], nn.Module]]] = {
+    "aware": {str(bits): partial(round_pages, bits) for bits in AWARE_BITS},
+    "pruned": {f"{share:g}": partial(prune_pages, share) for share in SHARES},
+    "narrowed": {str(width): partial(narrow_pages, width) for width in WIDTHS},
+    "factors": {f"{r[0]} and {r[1]}": partial(factorise_pages, r) for r in RANKS},
+}
+
+
+def measure_at_once(record: Record, _seeds: int) -> None:
+    """Change the pages' network in every way, and do not train it on."""
     images = first_images(250)
-    readers = {f"{share:g}": settle(pruned(share)).eval() for share in SHARES}
-    with torch.no_grad():
-        record.entry("pruned_time").update(time_ratios(readers, images, turns=15, runs=2))
-    record.save("time", record.entry("pruned_time"))
+    for part, variants in CHANGES.items():
+        for name, make in variants.items():
+            entry = record.entry(part, name)
+            if "at_once" not in entry:
+                changed = settle(make())
+                entry["at_once"] = score(changed)
+                describe_size(entry, changed)
+                record.save(part, name, entry["at_once"])
+        if part != "aware" and part not in record.entry("time"):
+            readers = {"whole": load_pages().eval()}
+            readers |= {name: settle(make()).eval() for name, make in variants.items()}
+            with torch.no_grad():
+                ratios = time_ratios(readers, images, turns=15, runs=2)
+            record.entry("time")[part] = ratios
+            record.save("time", ratios)
 
 
-def measure_narrowed(record: Record, seeds: int) -> None:
-    """Take out whole channels, and train on."""
-    for width in WIDTHS:
-        fine_tune(
-            record,
-            ("narrowed", str(width)),
-            lambda width=width: narrow(load_pages(), width),  # type: ignore[misc]
-            seeds,
-        )
-    images = first_images(250)
-    readers = {str(width): narrow(load_pages(), width).eval() for width in (16, *WIDTHS)}
-    with torch.no_grad():
-        record.entry("narrowed_time").update(time_ratios(readers, images, turns=15, runs=2))
-    record.save("time", record.entry("narrowed_time"))
-
-
-def measure_factors(record: Record, seeds: int) -> None:
-    """Put two thin layers in place of the two largest, and train on."""
-
-    def thin(ranks: tuple[int, int]) -> nn.Module:
-        return factorise_layers(load_pages(), dict(zip(("conv3", "output"), ranks, strict=True)))
-
-    for ranks in RANKS:
-        name = f"{ranks[0]} and {ranks[1]}"
-        fine_tune(record, ("factors", name), lambda ranks=ranks: thin(ranks), seeds)  # type: ignore[misc]
-    images = first_images(250)
-    readers = {"whole": load_pages().eval()}
-    readers |= {f"{ranks[0]} and {ranks[1]}": thin(ranks).eval() for ranks in RANKS}
-    with torch.no_grad():
-        record.entry("factors_time").update(time_ratios(readers, images, turns=15, runs=2))
-    record.save("time", record.entry("factors_time"))
+def measure_tuned(part: str, record: Record, seeds: int) -> None:
+    """Change the pages' network in one way, and train it on."""
+    for name, make in CHANGES[part].items():
+        fine_tune(record, (part, name), make, seeds)
 
 
 def load_teachers(rate: float) -> Ensemble:
@@ -515,11 +505,9 @@ def conclude(record: Record) -> None:
 MEASURE: dict[str, Callable[[Record, int], None]] = {
     "bits": measure_bits,
     "int8": measure_int8,
-    "aware": measure_aware,
+    "at_once": measure_at_once,
     "qr": measure_qr,
-    "pruned": measure_pruned,
-    "narrowed": measure_narrowed,
-    "factors": measure_factors,
+    **{part: partial(measure_tuned, part) for part in CHANGES},
     "taught": measure_taught,
 }
 

@@ -1,6 +1,6 @@
 """How small a network can be: bits, pruning, factors, distillation, int8, a QR code.
 
-    python -m benchmarks.smaller [--seeds 10] [--only bits table ...]
+    python -m benchmarks.smaller [--seeds 10] [--fine-seeds 3] [--only bits table ...]
 
 About 60 minutes on one core. It saves as it goes, and goes on where it was stopped.
 
@@ -88,7 +88,6 @@ TAUGHT = (("quick_cnn", 3), ("quick_cnn", 6), ("quick_cnn", 14), ("small_cnn", 1
 TEACHERS = 3  # seeds 0, 1, 2 of small_cnn in the table
 TEMPERATURE, WEIGHT = 2.0, 1.0
 FINE = replace(PAGES.config, epochs=1, learning_rate=0.005)
-FINE_SEEDS = 3
 SEARCH_SEED = 100
 FINE_DIGITS = 20_000
 AWARE_BITS = (2, 3)
@@ -525,10 +524,13 @@ def run(record: Record, only: Iterable[str], seeds: int, fine_seeds: int) -> Non
 def main() -> None:
     """Go on where the record stops."""
     parser = make_parser(__doc__, seeds=10, only=PARTS, threads=1, anew=True)
+    parser.add_argument(
+        "--fine-seeds", type=int, default=3, help="of what is trained on or taught (default 3)"
+    )
     arguments = read_arguments(parser)
     setting = {"table": TABLE_CONFIG, "fine_tuning": FINE, "temperature": TEMPERATURE}
     record = Record("smaller", arguments, setting)
-    run(record, arguments.only, arguments.seeds, FINE_SEEDS)
+    run(record, arguments.only, arguments.seeds, arguments.fine_seeds)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.training.cards import ModelCard
 from tests.drawn_digits import Stroke, drawings
 from tests.pages.pads import FRAMES
-from tests.pages.workbench import call, network, read_there, workbench
+from tests.pages.workbench import call, network, read_there, through_the_door, workbench
 
 pytestmark = pytest.mark.site
 
@@ -89,24 +88,6 @@ def test_weights_in_few_bits_are_the_same_in_both(
 
 
 # --- Model files ---------------------------------------------------------------------------------
-
-
-def through_the_door(page: Page, content: bytes) -> tuple[str, bytes]:
-    """What the own-model door says of a file, and the bytes that it hands on."""
-    said, used = page.evaluate(
-        """async (text) => {
-          let used = [];
-          const door = new modules.own_model.OwnModel((bytes) => {
-            modules.forward.openNetwork(bytes);
-            used = [...bytes];
-          });
-          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-          await door.take([new File([bytes], "a.safetensors.gz")]);
-          return [door.status.textContent, used];
-        }""",
-        base64.b64encode(content).decode(),
-    )
-    return said, bytes(used)
 
 
 @pytest.mark.parametrize("bits", [None, 4])

@@ -253,11 +253,13 @@ def measure_table(record: Record, seeds: int) -> None:
     def one(model: str, width: int, config: TrainConfig) -> nn.Module:
         return train(build_model(model, seed=config.seed, width=width), config)
 
-    for name, (model, width) in networks.items():
-        entry = record.entry("table", name)
-        entry["parameters"] = count_parameters(build_model(model, width=width))
-        if "learning_rate" not in entry:
-            climb(
+    for seed in range(seeds):
+        for name, (model, width) in networks.items():
+            entry = record.entry("table", name)
+            if measured(entry, "accuracy") > seed:
+                continue
+            entry["parameters"] = count_parameters(build_model(model, width=width))
+            rate = entry.get("learning_rate") or climb(
                 record,
                 entry,
                 TABLE_CONFIG.learning_rate,
@@ -265,12 +267,6 @@ def measure_table(record: Record, seeds: int) -> None:
                     one(model, width, replace(SEARCHED, learning_rate=rate))
                 ),
             )
-    for seed in range(seeds):
-        for name, (model, width) in networks.items():
-            entry = record.entry("table", name)
-            if measured(entry, "accuracy") > seed:
-                continue
-            rate = entry["learning_rate"]
             trained = one(model, width, replace(TABLE_CONFIG, learning_rate=rate, seed=seed))
             if model == "small_cnn" and seed < TEACHERS:
                 save_checkpoint(WORK / f"teacher_{seed}", trained)

@@ -23,6 +23,7 @@ from docutils.utils import new_document
 from PIL import Image
 from playwright.sync_api import Browser
 
+from mnist_lab.lessons.qr_codes import OfferedFile
 from tests.browsing import cannot_test
 from tools.editions import (
     EDITIONS,
@@ -129,6 +130,11 @@ class TestWhatWorksOnThePage:
     def test_a_panel_to_take_steps_on_does_too(self, stilled: Any) -> None:
         (sentence,) = stilled("text/html", '<step-here network="mlp"><p>Steps.</p></step-here>')
         assert sentence.astext() == "Steps."
+
+    def test_a_file_in_the_page_becomes_a_sentence(self, stilled: Any) -> None:
+        offered = OfferedFile("a.gz", b"some bytes")._repr_mimebundle_()["text/html"]
+        (sentence,) = stilled("text/html", offered)
+        assert sentence.astext() == "On the page, a link saves a.gz."
 
     def test_a_script_is_gone(self, stilled: Any) -> None:
         assert stilled("application/javascript", "<script>1</script>") == []

@@ -958,7 +958,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
     if (folder / POINTER).exists():
         folder = Versions(folder).path()
-    reader = load_served(folder)
+    # One picture is read at a time, and a second thread would spin while the digits are looked for.
+    reader = load_served(folder, threads=1)
     limits = Limits(megabytes=arguments.megabytes, seconds=arguments.seconds)
     app = make_app(reader, limits)
     with listen(arguments.host, arguments.port) as waiting:

@@ -29,7 +29,11 @@ from tools.rooms import Module, imported_modules, read_modules
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("ch*.ipynb"))
 # conda-forge calls these otherwise than PyPI.
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base", "prometheus-client": "prometheus_client"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "prometheus-client": "prometheus_client",
+}
 # What a library that trains networks on images needs; pyproject.toml argues for anything more.
 CORE = {"torch", "numpy", "pillow", "safetensors", "tqdm"}
 

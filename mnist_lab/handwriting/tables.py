@@ -89,10 +89,12 @@ def read_picture_rows(reader: Reader, file: Path, folder: Path) -> list[Row]:
     except (HandwritingError, FloatingPointError, MemoryError) as error:
         problem = " ".join(str(error).replace(str(file), name).split())
         return [Row(name, error=problem or f"{name} takes more memory than there is.")]
-    return [
-        Row(name, number, digit.name, round(digit.probability, 6), *map(int, digit.box))
-        for number, digit in enumerate(digits, 1)
-    ]
+    rows = []
+    for number, digit in enumerate(digits, 1):
+        left, top, right, bottom = digit.box
+        probability = round(digit.probability, 6)
+        rows.append(Row(name, number, digit.name, probability, left, top, right, bottom))
+    return rows
 
 
 def read_folder(reader: Reader, folder: str | Path) -> Iterator[Row]:

@@ -275,10 +275,10 @@ def main() -> None:
     pools = change_digits(other, seed=0)
     changed = {name: [signals(images) for images in steps] for name, steps in pools.items()}
     for name, images in {"usual": other.images, **{n: p[-1] for n, p in pools.items()}}.items():
-        numbers = signals(images)
+        means = signals(images)
         entry = record.entry("digits", name)
         entry["right"] = float((reader.read(images).labels == other.labels).mean())
-        entry |= {signal: float(values.mean()) for signal, values in numbers.items()}
+        entry |= {signal: float(values.mean()) for signal, values in means.items()}
     turned = {
         name: [signals(rotate_digits(part, float(angle)).images) for angle in TURNS]
         for name, part in (("to set", half), ("to measure", other))
@@ -288,7 +288,7 @@ def main() -> None:
     for name, signal in ((name, signal) for name in ways for signal in SIGNALS):
         if name in record.entry("detectors", signal):
             continue
-        numbers = {key: values[signal] for key, values in calm.items()} | {
+        numbers: dict[str, Any] = {key: values[signal] for key, values in calm.items()} | {
             "changes": {key: [step[signal] for step in steps] for key, steps in changed.items()}
         }
         found = measure(name, ways[name], numbers, arguments.streams, seed=1)

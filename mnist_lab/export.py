@@ -13,10 +13,12 @@ Sources: https://onnx.ai, https://huggingface.co/docs/safetensors
 from __future__ import annotations
 
 import copy
+import gzip
 import io
 import json
 import logging
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
@@ -25,11 +27,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mnist_lab.few_bits import halve, pack, round_to_levels
+from mnist_lab.few_bits import halve, pack, round_to_levels, unpack
 from mnist_lab.files import open_regular, write_atomically
-from mnist_lab.models.registry import build_model
+from mnist_lab.models.registry import build_model, outline_model
 from mnist_lab.reasons import reason_of
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.tensor_files import check_numbers
@@ -39,7 +42,9 @@ WEB_MODELS = ("linear", "mlp", "quick_cnn", "small_cnn")
 WEB_LIMIT = 250_000  # bytes; a page with the file written into it still opens at once
 _LARGEST_EXPORT = 1 << 30  # bytes that are looked through
 WEB_FORMAT = "mnist-lab web 1"
+_MOST_TENSORS = 64
 ONNX_FORMAT = "mnist-lab onnx 1"
+_GZIP_START = b"\x1f\x8b"
 _ONNX_START = b"\x08"  # the first field of the protocol buffer: the version of ONNX
 
 
@@ -108,6 +113,9 @@ def export_web(
 
     Parameters
     ----------
+    path : path
+        If its name ends with ".gz", the file is compressed, which the page reads too: of a very
+        small network the header is most of the file, and that shrinks to a quarter.
     bits : int, optional
         Of each weight, from 2 to 8 (`few_bits`); float32 if not given.
 
@@ -117,7 +125,13 @@ def export_web(
         If the page does not know this architecture, the model is not the card's or cannot compute
         (`ModelCard.check`), or the file would have more than 250 kB.
     """
-    write_atomically(path, web_bytes(model, card, bits=bits))
+    content = web_bytes(model, card, bits=bits)
+    write_atomically(path, pack_web(content) if Path(path).suffix == ".gz" else content)
+
+
+def pack_web(content: bytes) -> bytes:
+    """Return what `web_bytes` gave in the form of gzip; the same bytes every time."""
+    return gzip.compress(content, 9, mtime=0)
 
 
 def web_bytes(model: nn.Module, card: ModelCard, *, bits: int | None = None) -> bytes:
@@ -161,6 +175,52 @@ def web_bytes(model: nn.Module, card: ModelCard, *, bits: int | None = None) -> 
             f"{WEB_LIMIT // 1000} kB: train a narrower one (small_cnn of width 24 fits)."
         )
     return content
+
+
+def read_web(content: bytes) -> tuple[nn.Module, ModelCard]:
+    """Return the network that `web_bytes` wrote, as the page computes it, and its card.
+
+    Weights of few bits come back as levels times scales. Compressed files are unpacked before
+    (`gzip.decompress`).
+
+    Raises
+    ------
+    ExportError
+        If it is no such file.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+        size = int.from_bytes(content[:8], "little")
+        record = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["card"])
+        if record["format"] != WEB_FORMAT:
+            raise ValueError(f"its format is {record['format']!r:.40}")
+        card, bits = ModelCard.from_json(record), record.get("bits")
+        if card.model not in WEB_MODELS:
+            raise ValueError(f"the page has no {card.model!r:.40}")
+        outline = outline_model(card.model, card.arguments, most_tensors=_MOST_TENSORS)
+        assert outline is not None  # it is of the book
+        if sum(p.numel() for p in outline.parameters()) > 4 * len(content):  # of two bits each
+            raise ValueError("its network has more weights than the file")
+        model = build_model(card.model, **card.arguments).eval()
+        weights = model.state_dict()
+        for name, tensor in weights.items():
+            found = tensors.get(name, tensor)  # batch norm's count is not in the file
+            scale = tensors.get(f"{name}.scale")
+            if scale is not None:
+                levels = torch.from_numpy(unpack(found.numpy(), tuple(tensor.shape), bits))
+                found = levels * scale.float().view(-1, *[1] * (tensor.ndim - 1))
+            weights[name] = found.to(tensor.dtype)
+        model.load_state_dict(weights)
+    except (
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        raise ExportError(f"It is no file of a web export: {reason_of(error)}.") from error
+    return model, card
 
 
 def _checked(model: nn.Module, card: ModelCard) -> nn.Module:
@@ -213,6 +273,12 @@ def check_free(path: str | Path) -> None:
         return
     with open_regular(path) as file:
         content = file.read(_LARGEST_EXPORT)
+    if content[:2] == _GZIP_START:
+        try:
+            with gzip.open(io.BytesIO(content)) as packed:
+                content = packed.read(WEB_LIMIT)
+        except (OSError, EOFError, zlib.error):
+            content = b""
     # A text may speak of the formats, and a checkpoint or an .npz have a card or names too.
     is_web = content[8:9] == b"{" and WEB_FORMAT.encode() in content
     is_onnx = content[:1] == _ONNX_START and ONNX_FORMAT.encode() in content

@@ -77,3 +77,21 @@ def read_there(page: Page, content: bytes, images: np.ndarray) -> np.ndarray:
         [base64.b64encode(content).decode(), images.reshape(len(images), -1).tolist()],
     )
     return np.array(logits)
+
+
+def through_the_door(page: Page, content: bytes) -> tuple[str, bytes]:
+    """What the pad's own-model door says of a file, and the bytes that it hands on."""
+    said, used = page.evaluate(
+        """async (text) => {
+          let used = [];
+          const door = new modules.own_model.OwnModel((bytes) => {
+            modules.forward.openNetwork(bytes);
+            used = [...bytes];
+          });
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          await door.take([new File([bytes], "a.safetensors.gz")]);
+          return [door.status.textContent, used];
+        }""",
+        base64.b64encode(content).decode(),
+    )
+    return said, bytes(used)

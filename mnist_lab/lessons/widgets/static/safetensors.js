@@ -17,14 +17,38 @@ export function demand(condition, sentence) {
   if (!condition) throw new FileError(sentence);
 }
 
-/** The bytes (Uint8Array) of a File; a huge one is refused by its size, before it is read. */
+/** The bytes (Uint8Array) of a File, unpacked if they are gzip; a huge one is refused by its size,
+ * before it is read. */
 export async function readBytes(file) {
   demand(file.size <= LARGEST_FILE, HUGE);
+  let bytes = null;
   try {
-    return new Uint8Array(await file.arrayBuffer());
+    bytes = new Uint8Array(await file.arrayBuffer());
   } catch {
     throw new FileError("The file could not be read: it is a folder, or has been moved or deleted.");
   }
+  return bytes[0] === 0x1f && bytes[1] === 0x8b ? unpack(bytes) : bytes;
+}
+
+/** Unpack gzip, and no further than a model may reach: a kilobyte can claim to be a gigabyte. */
+async function unpack(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const reader = stream.getReader();
+  const parts = [];
+  let size = 0;
+  while (size <= LARGEST_FILE) {
+    let next = null;
+    try {
+      next = await reader.read();
+    } catch {
+      throw new FileError("The file is damaged: it cannot be unpacked.");
+    }
+    if (next.done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+    parts.push(next.value);
+    size += next.value.length;
+  }
+  await reader.cancel();
+  throw new FileError(HUGE);
 }
 
 const SIZES = { F32: 4, F16: 2, U8: 1 }; // bytes of a number

@@ -105,6 +105,9 @@ def still_html(soup: Any, pictures: Path, source: Path, place: nodes.Node) -> li
         ]
     if panel := soup.find("train-here"):
         return [nodes.paragraph("", panel.get_text(" ", strip=True), classes=["instead"])]
+    if link := soup.find("a", download=True):  # it holds a file
+        sentence = f"On the page, a link saves {link['download']}."
+        return [nodes.paragraph("", sentence, classes=["instead"])]
     for tag in soup(["style", "script"]):
         tag.decompose()
     for tag in soup(True):

@@ -23,6 +23,7 @@ from docutils.utils import new_document
 from PIL import Image
 from playwright.sync_api import Browser
 
+from mnist_lab.lessons.qr_codes import OfferedFile
 from tests.browsing import cannot_test
 from tools.editions import (
     EDITIONS,
@@ -124,6 +125,11 @@ class TestWhatWorksOnThePage:
     def test_a_panel_to_train_on_says_what_it_would_do(self, stilled: Any) -> None:
         (sentence,) = stilled("text/html", "<train-here><p>A network learns here.</p></train-here>")
         assert sentence.astext() == "A network learns here."
+
+    def test_a_file_in_the_page_becomes_a_sentence(self, stilled: Any) -> None:
+        offered = OfferedFile("a.gz", b"some bytes")._repr_mimebundle_()["text/html"]
+        (sentence,) = stilled("text/html", offered)
+        assert sentence.astext() == "On the page, a link saves a.gz."
 
     def test_a_script_is_gone(self, stilled: Any) -> None:
         assert stilled("application/javascript", "<script>1</script>") == []

@@ -70,3 +70,8 @@ from .strokes import DETAIL as DETAIL
 from .strokes import PEN as PEN
 from .strokes import Strokes as Strokes
 from .strokes import draw_strokes as draw_strokes
+from .tables import Row as Row
+from .tables import find_pictures as find_pictures
+from .tables import read_folder as read_folder
+from .tables import read_picture_rows as read_picture_rows
+from .tables import write_table as write_table

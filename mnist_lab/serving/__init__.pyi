@@ -7,6 +7,7 @@ from .service import Service as Service
 from .service import ServiceError as ServiceError
 from .service import listen as listen
 from .service import make_app as make_app
+from .service import run_in_background as run_in_background
 from .service import serve as serve
 from .service import take_pictures as take_pictures
 from .sessions import OnnxNetwork as OnnxNetwork

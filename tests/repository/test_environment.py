@@ -29,7 +29,11 @@ from tools.rooms import Module, imported_modules, read_modules
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("ch*.ipynb"))
 # conda-forge calls these otherwise than PyPI.
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "prometheus-client": "prometheus_client",
+}
 # What a library that trains networks on images needs; pyproject.toml argues for anything more.
 CORE = {"torch", "numpy", "pillow", "safetensors", "tqdm"}
 
@@ -53,8 +57,8 @@ def extras() -> dict[str, list[Requirement]]:
 
 
 def for_readers() -> dict[str, Requirement]:
-    """Return what whoever runs the chapters needs: the library's dependencies and two extras."""
-    more = extras()["chapters"] + extras()["large"]
+    """Return what whoever runs the chapters needs: the library's dependencies and three extras."""
+    more = extras()["chapters"] + extras()["large"] + extras()["serve"]
     return core() | {canonicalize_name(entry.name): entry for entry in more}
 
 

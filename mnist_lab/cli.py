@@ -934,10 +934,11 @@ def _tell_doubts(file: str, page: PageReading) -> None:
                 f"mnist_lab predict: {file}: digit {place} is doubtful: {digit.name} "
                 f"({digit.probability:.1%}) at {digit.box}"
             )
-    if page.unread:
-        places = ", ".join(str(box) for box in page.unread[:_MOST_TOLD])
-        more = f" and {len(page.unread) - _MOST_TOLD} more" * (len(page.unread) > _MOST_TOLD)
-        _tell(f"mnist_lab predict: {file}: ink too small for a digit at {places}{more}")
+    for reason in dict.fromkeys(one.reason for one in page.unread):
+        boxes = [one.box for one in page.unread if one.reason == reason]
+        places = ", ".join(str(box) for box in boxes[:_MOST_TOLD])
+        more = f" and {len(boxes) - _MOST_TOLD} more" * (len(boxes) > _MOST_TOLD)
+        _tell(f"mnist_lab predict: {file}: ink was not read at {places}{more}: {reason}")
 
 
 def _export(arguments: argparse.Namespace) -> int:

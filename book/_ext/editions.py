@@ -22,13 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup
-from digit_attention import digit_attention
-from digit_pad import digit_pad
 from docutils import nodes
+from panels import Panel
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
-from train_here import train_here
 
 from mnist_lab import __version__
 from mnist_lab.lessons.palette import PAGE_BY_DAY
@@ -49,9 +47,8 @@ def prepare_page(app: Sphinx, doctree: nodes.document) -> None:
     """Make a page that has just been read fit to be printed."""
     if app.builder.name != BUILDER:
         return
-    for kind in (digit_pad, train_here, digit_attention):
-        for widget in list(doctree.findall(kind)):
-            widget.replace_self(widget.children)
+    for panel in list(doctree.findall(Panel)):
+        panel.replace_self(panel.children)
     answers = still_outputs(doctree, Path(app.doctreedir), Path(app.srcdir), app.env.docname)
     unfold(doctree)
     collect_solutions(doctree, answers)

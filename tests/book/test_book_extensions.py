@@ -24,6 +24,7 @@ import light_icons  # noqa: E402
 import measured  # noqa: E402
 import package_reference  # noqa: E402
 import page_anchors  # noqa: E402
+import panels  # noqa: E402
 import plain_roles  # noqa: E402
 from docutils.core import publish_doctree  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
@@ -107,42 +108,35 @@ def test_every_module_is_in_the_package_reference_once_but_for_solutions() -> No
     assert sorted(shown) == sorted(set(wanted) - rooms)
 
 
-def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -> None:
-    class App:
-        class builder:  # noqa: N801
-            name = "html"
-
-        class config:  # noqa: N801
-            digit_pad_weights = "_build/none.safetensors"
-
-        srcdir = outdir = str(tmp_path)
-
-    with pytest.raises(ExtensionError, match=r"make book.*book\.recogniser _build/none"):
-        digit_pad.write_script(App)
+@pytest.mark.parametrize(
+    ("extension", "setting", "maker"),
+    [
+        (digit_pad, "digit_pad_weights", "recogniser"),
+        (digit_attention, "digit_attention_weights", "transformer"),
+    ],
+)
+def test_a_build_without_a_network_of_the_pages_says_how_to_make_it(
+    tmp_path: Path, extension: Any, setting: str, maker: str
+) -> None:
+    config = SimpleNamespace(**{setting: "_build/none.safetensors"})
+    app = SimpleNamespace(config=config, srcdir=str(tmp_path))
+    with pytest.raises(ExtensionError, match=rf"make book.*book\.{maker} _build/none"):
+        extension.write_script(app)
     (tmp_path / "_build").mkdir()
     (tmp_path / "_build" / "none.safetensors").write_bytes(b"weights")
     (tmp_path / "_build" / "digits.png").write_bytes(b"digits")
-    digit_pad.write_script(App)
-    assert b64encode(b"weights").decode() in (tmp_path / "_static" / "digit-pad.js").read_text()
+    assert b64encode(b"weights").decode() in extension.write_script(app)
 
 
-def test_a_build_without_the_pages_transformer_says_how_to_make_it(tmp_path: Path) -> None:
-    class App:
-        class builder:  # noqa: N801
-            name = "html"
-
-        class config:  # noqa: N801
-            digit_attention_weights = "_build/none.safetensors"
-
-        srcdir = outdir = str(tmp_path)
-
-    with pytest.raises(ExtensionError, match=r"make book.*book\.transformer _build/none"):
-        digit_attention.write_script(App)
-    (tmp_path / "_build").mkdir()
-    (tmp_path / "_build" / "none.safetensors").write_bytes(b"weights")
-    digit_attention.write_script(App)
-    written = (tmp_path / "_static" / "digit-attention.js").read_text()
-    assert b64encode(b"weights").decode() in written
+@pytest.mark.parametrize("builder", ["html", "epub"])
+def test_a_script_is_linked_for_pages_alone(tmp_path: Path, builder: str) -> None:
+    connected: dict[str, Any] = {}
+    app: Any = SimpleNamespace(
+        builder=SimpleNamespace(name=builder), outdir=str(tmp_path), connect=connected.__setitem__
+    )
+    panels.add_script(app, "panel.js", lambda _: "run();")
+    connected["builder-inited"](app)
+    assert (tmp_path / "_static" / "panel.js").is_file() == (builder == "html")
 
 
 GITHUB = '"github":[496,512,[],"f09b","M1 2z"]'

@@ -126,6 +126,7 @@ class TestLinking:
         linked = link_page(b"", b"") + link_notebook() + link_training(b"", b"")
         linked += link_notebook(entry="train-notebook.js")
         linked += link_steps(b"", b"") + link_notebook(entry="step-notebook.js")
+        linked += link_attention(b"") + link_notebook(entry="attention-notebook.js")
         for path in STATIC.iterdir():
             name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
             assert re.search(rf"const \${name}(_text)? = ", linked), path.name

@@ -1,7 +1,7 @@
-"""What the panels have in common on which a network learns in the reader's browser.
+"""What the pad and the panels have in common, which come to life in the reader's browser.
 
-A panel gets its digits from Python once, and then needs no kernel. A stored notebook keeps an
-element with a sentence in it, and no JavaScript; on the book's pages the element comes to life.
+A stored notebook keeps an element with a sentence in it, and no JavaScript; on the book's pages the
+element comes to life, in Colab the view alone.
 """
 
 from __future__ import annotations
@@ -17,16 +17,7 @@ with needs_extra("chapters"):
 
 
 class BrowserPanel(anywidget.AnyWidget):
-    """A panel that works in the browser alone.
-
-    Attributes
-    ----------
-    train, others : bytes
-        PNGs of the digits that a network learns from and is scored on, sent to the browser.
-    """
-
-    train: Any = traitlets.CBytes().tag(sync=True)
-    others: Any = traitlets.CBytes().tag(sync=True)
+    """A widget with an element to stand in its place."""
 
     # ipywidgets 7 has a method of this name, which would be asked first and knows no sentence.
     _ipython_display_ = None
@@ -36,7 +27,10 @@ class BrowserPanel(anywidget.AnyWidget):
         raise NotImplementedError
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the live view, and for where none can live the element of the pages."""
+        """Return the live view, and for where none can live the element of the pages.
+
+        The text is the same in every run, so that stored outputs can be compared.
+        """
         bundle = super()._repr_mimebundle_(**kwargs)
         assert bundle is not None  # a widget with a view has one
         data, metadata = bundle  # in Colab the metadata name the manager for such widgets
@@ -45,3 +39,16 @@ class BrowserPanel(anywidget.AnyWidget):
         if "google.colab" in sys.modules:
             del data["text/html"]  # it must not be preferred to the view
         return data, metadata
+
+
+class LearningPanel(BrowserPanel):
+    """A panel on which a network learns; it gets its digits from Python once, and then no kernel.
+
+    Attributes
+    ----------
+    train, others : bytes
+        PNGs of the digits that a network learns from and is scored on, sent to the browser.
+    """
+
+    train: Any = traitlets.CBytes().tag(sync=True)
+    others: Any = traitlets.CBytes().tag(sync=True)

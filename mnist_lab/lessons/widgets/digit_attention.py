@@ -11,18 +11,17 @@ transformer that was trained for them (`book/transformer.py`).
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from mnist_lab.export import transformer_bytes
 from mnist_lab.extras import needs_extra
 from mnist_lab.finetuning.masked import MaskedAutoencoder
+from mnist_lab.lessons.widgets.browser_panels import BrowserPanel
 from mnist_lab.lessons.widgets.linking import link_notebook
 from mnist_lab.models.vit import VisionTransformer
 from mnist_lab.training.cards import ModelCard
 
 with needs_extra("chapters"):
-    import anywidget
     import traitlets
 
 UNSEEN = (
@@ -32,7 +31,7 @@ UNSEEN = (
 )
 
 
-class DigitAttention(anywidget.AnyWidget):
+class DigitAttention(BrowserPanel):
     """A panel that shows at which patches of a drawing each head looks.
 
     Parameters
@@ -66,16 +65,6 @@ class DigitAttention(anywidget.AnyWidget):
         self.reads = not decodes if reads is None else reads
         super().__init__(weights=transformer_bytes(model, card, reads=self.reads))
 
-    # ipywidgets 7 has a method of this name, which would be asked first and knows no sentence.
-    _ipython_display_ = None
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the live view, and for where none can live the element of the pages."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        assert bundle is not None  # a widget with a view has one
-        data, metadata = bundle  # in Colab the metadata name the manager for such widgets
-        still = f"<digit-attention from-cell>\n<p>{UNSEEN}</p>\n</digit-attention>"
-        data = data | {"text/plain": "A panel that shows attention", "text/html": still}
-        if "google.colab" in sys.modules:
-            del data["text/html"]  # it must not be preferred to the view
-        return data, metadata
+    def _still(self) -> tuple[str, str]:
+        element = f"<digit-attention from-cell>\n<p>{UNSEEN}</p>\n</digit-attention>"
+        return "A panel that shows attention", element

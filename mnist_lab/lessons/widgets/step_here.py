@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_lab.extras import needs_extra
-from mnist_lab.lessons.widgets.browser_panels import BrowserPanel
+from mnist_lab.lessons.widgets.browser_panels import LearningPanel
 from mnist_lab.lessons.widgets.digit_pictures import step_pictures
 from mnist_lab.lessons.widgets.linking import link_notebook
 
@@ -32,7 +32,7 @@ _SHOWN = {
 }
 
 
-class StepHere(BrowserPanel):
+class StepHere(LearningPanel):
     """A panel that takes one step of gradient descent a click, with every number.
 
     Parameters

@@ -9,7 +9,7 @@ its place, and no JavaScript; on the book's pages the element `<train-here>` com
 
 from __future__ import annotations
 
-from mnist_lab.lessons.widgets.browser_panels import BrowserPanel
+from mnist_lab.lessons.widgets.browser_panels import LearningPanel
 from mnist_lab.lessons.widgets.digit_pictures import training_pictures
 from mnist_lab.lessons.widgets.linking import link_notebook
 
@@ -20,7 +20,7 @@ UNTRAINED = (
 )
 
 
-class TrainHere(BrowserPanel):
+class TrainHere(LearningPanel):
     """A panel on which a network learns, with the settings in the reader's hand."""
 
     _esm = link_notebook(entry="train-notebook.js")

@@ -40,6 +40,7 @@ from mnist_lab.lessons.widgets.digit_pictures import step_pictures, training_pic
 from mnist_lab.lessons.widgets.linking import (
     STATIC,
     LinkError,
+    link_attention,
     link_notebook,
     link_page,
     link_steps,

@@ -40,6 +40,7 @@ from mnist_lab.lessons.widgets.digit_pictures import training_pictures
 from mnist_lab.lessons.widgets.linking import (
     STATIC,
     LinkError,
+    link_attention,
     link_notebook,
     link_page,
     link_training,
@@ -124,6 +125,7 @@ class TestLinking:
     def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
         linked = link_page(b"", b"") + link_notebook() + link_training(b"", b"")
         linked += link_notebook(entry="train-notebook.js")
+        linked += link_attention(b"") + link_notebook(entry="attention-notebook.js")
         for path in STATIC.iterdir():
             name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
             assert re.search(rf"const \${name}(_text)? = ", linked), path.name

@@ -52,7 +52,7 @@ export class AttentionPanel {
   constructor(root, network, note = "") {
     this.network = network;
     Object.assign(this, {
-      hidden: new Set(), asked: Math.floor(network.patches / 2) - network.across / 2, asksAll: false,
+      hidden: new Set(), asked: Math.floor((network.patches - network.across) / 2), asksAll: false,
       chosen: 0, image: null, result: null, hides: false, example: 0,
     });
     this.panel = new Panel(root, (strokes, image, finished) => this.read(image, finished),

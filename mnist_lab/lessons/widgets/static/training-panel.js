@@ -331,7 +331,8 @@ export class TrainingPanel {
     if (this.isWaiting && isUnderWay) return "This setting counts from the next start on.";
     if (this.scores.length === 0) {
       return isUnderWay ? "It begins …"
-        : "Nothing has been learnt yet. Press Start: the network sees 2,000 digits again and again.";
+        : "Nothing has been learnt yet. Press Start: the network sees 2,000 digits" +
+          `${this.withOwn.checked ? ", and yours," : ""} again and again.`;
     }
     if (!isUnderWay) return this.said;
     const words = `of 1,000 other digits, in epoch ${Math.min(this.training.settings.epochs,

@@ -130,7 +130,7 @@ export class StepPanel {
   /** A convolution: the numbers of a kernel, its maps, and what comes back to them. */
   buildMaps() {
     this.numbers = ["weights before", "gradient dw", "weights after"].map((words) =>
-      ({ words, view: new TableView("", ["", "0", "1", "2", "3", "4"]) }));
+      ({ words, view: new TableView("", ["row", "0", "1", "2", "3", "4"]) }));
     this.maps = ["values", "pooled", "gradient"].map((what) =>
       ({ what, view: new GridView({ columns: 4 }) }));
     this.pictures.push(...this.maps.map(({ view }) => view));

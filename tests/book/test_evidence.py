@@ -56,7 +56,7 @@ class TestCard:
             "92.78\N{NO-BREAK SPACE}%",
         ]
         assert facts["on"] == "AMD EPYC, 2 cores, 1 thread, float32, torch 2.15.0+cu132"
-        assert facts["date"] == "2026-11-21"
+        assert facts["date"] == RECORDS["articles"]["date"]
         assert facts["by"] == "python -m benchmarks.articles"
         assert facts["again"] == "python -m mnist_lab verify article_000_as_printed"
 

@@ -188,9 +188,9 @@ def draw(name: str, tables: list[Table]) -> Picture:
         columns = _main_columns(table)
         scale = _scale(name, table, columns)
         unit = " (%)" if scale == 100 else ""
-        way = _draw_lines if _along_numbers(table) else _draw_rows
-        if columns and (picture := way(name, table, columns, unit, scale)):
-            return picture
+        for way in (_draw_lines, _draw_rows)[not _along_numbers(table) :]:
+            if columns and (picture := way(name, table, columns, unit, scale)):
+                return picture
     raise ValueError(f"There is nothing to draw in the record {name}.")
 
 
@@ -329,7 +329,7 @@ def _draw_lines(
             groups.setdefault(row[:-1], []).append(row)
     often = Counter(row[-1] for rows in groups.values() for row in rows)
     common = {number for number, count in often.items() if count > 1}
-    common = common or {row[-1] for row in next(iter(groups.values()))}
+    common = common or {row[-1] for rows in list(groups.values())[:1] for row in rows}
     groups = {  # one that goes along other numbers has another axis
         group: sorted(rows, key=lambda row: int(row[-1]))
         for group, rows in groups.items()
@@ -338,9 +338,10 @@ def _draw_lines(
     if len(groups) > 1:
         columns = columns[:1]
     else:  # then it is the columns that are compared
-        columns = [
-            c for c in table.columns if all(_is_number(r.get(c)) for r in table.rows.values())
-        ]
+        cells = [table.rows[row] for rows in groups.values() for row in rows]
+        columns = [c for c in table.columns if cells and all(_is_number(r.get(c)) for r in cells)]
+    if not columns:
+        return None
     figure, axes = new_axes(width=WIDTH, height=2.7 + 0.22 * -(-len(groups) * len(columns) // 2))
     names = dict(zip(groups, _without_common(list(groups)), strict=True))
     lines = [(group, rows, column) for group, rows in groups.items() for column in columns]

@@ -715,6 +715,19 @@ def test_article_001_does_not_reach_its_printed_figures(results: dict[str, Any])
     assert printed["loss"]["mean"] > 2 * 0.0112
 
 
+def test_the_log_of_article_001_is_not_that_of_its_listing_in_keras() -> None:
+    found = json.loads((RECORD.parent / "keras_article.json").read_text(encoding="utf-8"))
+    printed = (0.9874, 0.9913, 0.9931, 0.9941, 0.9946)
+    row = next(line for line in PAGE.splitlines() if line.startswith("| printed | 0.9874"))
+    assert tuple(float(cell) for cell in row.split("|")[2:-1]) == printed
+    for epoch, accuracy in enumerate(printed, start=1):
+        assert found["results"]["training"][str(epoch)]["accuracy"]["mean"] < accuracy - 0.005
+    assert found["results"]["training"]["5"]["accuracy"]["mean"] < printed[0]
+    assert found["results"]["parameters"] == 693962
+    port = json.loads(RECORD.read_text(encoding="utf-8"))["results"]["article_001"]["as_printed"]
+    assert abs(found["results"]["accuracy"]["mean"] - port["accuracy"]["mean"]) < 0.003
+
+
 def test_article_002_is_better_than_its_supposition(results: dict[str, Any]) -> None:
     assert results["article_002"]["as_printed"]["accuracy"]["low"] > 0.98523
 

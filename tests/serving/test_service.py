@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -237,6 +239,26 @@ def test_pictures_are_read_one_after_another(reader: Reader, pictures: list[byte
             asked = [clients.submit(client.post, "/read", content=each) for each in pictures[:16]]
             assert {waiting.result().status_code for waiting in asked} == {200}
     assert counting.most == 1
+
+
+def test_an_answer_is_sent_whole_and_does_not_wait_for_its_head_to_be_confirmed() -> None:
+    async def answer() -> int:
+        set_to: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        class Answering(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                connection = transport.get_extra_info("socket")
+                set_to.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+                transport.close()
+
+        waiting = listen("127.0.0.1", 0)
+        address = waiting.getsockname()
+        async with await asyncio.get_running_loop().create_server(Answering, sock=waiting):
+            _, writer = await asyncio.open_connection(*address)
+            writer.close()
+            return await set_to
+
+    assert asyncio.run(answer())
 
 
 def test_a_port_that_is_taken(reader: Reader) -> None:

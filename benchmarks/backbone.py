@@ -11,10 +11,10 @@ on a draw that no reported run uses, for each number of labels apart: four rates
 ones as long as the best lies at an end of what was tried. Seconds are the processor's, of training
 alone.
 
-`logistic` and `nearest_mean` take no steps: they are fitted to the backbone's features, each scaled
-to a mean of 0 and a deviation of 1, until nothing changes any more. In place of a rate logistic
-regression has scikit-learn's C, the inverse of the penalty's strength; the mean has nothing to
-choose.
+`logistic` and `nearest_mean` take no steps: they are fitted to the features of the backbone until
+nothing changes any more, as these come or, with `_scaled`, after each was given a mean of 0 and a
+deviation of 1. In place of a rate logistic regression has scikit-learn's C, the inverse of the
+penalty's strength; the nearest mean of a class has nothing to choose.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestCentroid
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 from mnist_lab.data import DigitSet, few_labels, load_mnist, split
@@ -68,13 +67,15 @@ TRAINED = (
     "top",
     "layerwise",
 )
-FITTED = ("logistic", "nearest_mean")  # to features, until nothing changes
+NEAREST = ("nearest_mean", "nearest_mean_scaled")
+FITTED = ("logistic", "logistic_scaled", *NEAREST)  # to features, until nothing changes
 METHODS = (*TRAINED, *FITTED)
 TOP_STAGES = 3  # the head, and the two stages before it: five of the 16 blocks
 DECAY = 0.7  # of the layer-wise rates, from a stage to the one before it
 RANK = 4
 RATES = (0.0001, 0.0003, 0.001, 0.0025, 0.006, 0.015, 0.04, 0.1)
-PENALTIES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # C of logistic regression
+# C of logistic regression.
+PENALTIES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 BATCH_SIZE = 32
 STEPS = {100: 100, 1_000: 100, 5_000: 157}  # by the number of labels; 157: each digit once
 SEARCHED = {100: 100, 1_000: 1_000, 5_000: 5_000}  # labels of the draw that the rate is from
@@ -138,15 +139,16 @@ def run(
 
 def fit_to_features(
     method: str, strength: float, features: NDArray[np.float32], labels: NDArray[np.int64]
-) -> ClassifierMixin:
+) -> Pipeline:
     """Return a classifier of features (n, width) that was fitted until nothing changes any more."""
-    last = (
-        NearestCentroid()
-        if method == "nearest_mean"
-        else LogisticRegression(C=strength, max_iter=5_000)
-    )
-    classifier: ClassifierMixin = make_pipeline(StandardScaler(), last).fit(features, labels)
-    return classifier
+    scaler = StandardScaler() if method.endswith("_scaled") else FunctionTransformer()
+    inputs = scaler.fit_transform(features)
+    if method in NEAREST:
+        classes = np.unique(labels)
+        means = np.stack([inputs[labels == each].mean(0) for each in classes])
+        return make_pipeline(scaler, KNeighborsClassifier(1).fit(means, classes))
+    last = LogisticRegression(C=strength, max_iter=5_000)
+    return make_pipeline(scaler, last.fit(inputs, labels))
 
 
 class Features:
@@ -269,7 +271,7 @@ def main() -> None:
 
     def find_rate(method: str, count: int) -> float:
         """Return the best rate for a method, after trying those that have to be tried yet."""
-        if method == "nearest_mean":
+        if method in NEAREST:
             return 0.0
 
         def score(rate: float) -> float:

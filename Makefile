@@ -12,6 +12,7 @@ INSTALLED := $(VENV)/installed
 SITE := _build/html
 BUILT := $(SITE)/book/index.html
 RECOGNISER := _build/recogniser/small_cnn.safetensors
+TRANSFORMER := _build/recogniser/transformer.safetensors
 BOOK_SOURCES := _config.yml _toc.yml $(shell find book mnist_lab benchmarks/results notebooks \
 	-type f -not -name '*.pyc' -not -path '*/.*' -not -name 'ch*.md' 2>/dev/null)
 
@@ -36,16 +37,20 @@ $(INSTALLED): pyproject.toml constraints.txt tools/install.py mnist_lab/__init__
 book: $(BUILT) ## build the site into _build/html
 	@echo "The book is in $(CURDIR)/$(SITE)/index.html"
 
-# The network that the pages read with. It is trained anew only when what it comes from has changed:
-# MNIST, and the rooms that the script imports from.
-RECOGNISER_SOURCES := book/recogniser.py $(wildcard mnist_lab/data/files/*.xz $(addprefix mnist_lab/, \
+# The networks that the pages read with: the pad's, and the transformer that shows its attention.
+# They are trained anew only when what they come from has changed: MNIST, and the rooms that their
+# scripts import from.
+RECOGNISER_SOURCES := $(wildcard mnist_lab/data/files/*.xz $(addprefix mnist_lab/, \
 	reasons.py files.py folders.py extras.py data/*.py models/*.py training/*.py few_bits.py export.py \
-	lessons/widgets/digit_pictures.py))
+	finetuning/masked.py lessons/widgets/digit_pictures.py))
 
-$(RECOGNISER): $(RECOGNISER_SOURCES) | $(INSTALLED)
+$(RECOGNISER): book/recogniser.py $(RECOGNISER_SOURCES) | $(INSTALLED)
 	$(PY) -m book.recogniser $@
 
-$(BUILT): $(INSTALLED) $(BOOK_SOURCES) $(RECOGNISER)
+$(TRANSFORMER): book/transformer.py $(RECOGNISER_SOURCES) | $(INSTALLED)
+	$(PY) -m book.transformer $@
+
+$(BUILT): $(INSTALLED) $(BOOK_SOURCES) $(RECOGNISER) $(TRANSFORMER)
 	rm -rf $(SITE)/editions # they were of the book as it was
 	$(BIN)/jupyter-book build . -W -n --keep-going --all
 	@touch $@

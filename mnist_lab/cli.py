@@ -91,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_finetune(commands)
     _add_evaluate(commands)
     _add_predict(commands)
+    _add_read(commands)
     _add_export(commands)
     _add_promote(commands)
     _add_serve(commands)
@@ -282,6 +283,31 @@ def _add_predict(commands: Any) -> None:
     _add_device(parser)
     _add_json(parser)
     parser.set_defaults(run=_predict)
+
+
+def _add_read(commands: Any) -> None:
+    parser = commands.add_parser(
+        "read",
+        help="read all pictures in a folder, into a table",
+        description="Read the digits in all pictures of a folder and of those below it, as predict "
+        "does, and write a CSV file with a line for each digit: file, number, digit, probability, "
+        "left, top, right, bottom, error. A picture that cannot be read has one line that says "
+        "why. The file is written when all is read; until then there is none.",
+        epilog="With --json: file, pictures, digits, unread (pictures that could not be read). "
+        "The status is 2 if there are any of those, as for predict. Parquet is not written: pandas "
+        "or DuckDB make it of the CSV file.",
+    )
+    parser.add_argument("folder", type=_path, metavar="DIR", help="folder of a checkpoint")
+    parser.add_argument("pictures", type=_path, metavar="FOLDER", help="folder of pictures")
+    parser.add_argument(
+        "--out", type=_path, required=True, metavar="FILE.csv", help="the table to write"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the table if it is there already"
+    )
+    _add_device(parser)
+    _add_json(parser)
+    parser.set_defaults(run=_read)
 
 
 def _add_export(commands: Any) -> None:
@@ -856,6 +882,47 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 2 if any(entry["error"] for entry in results) else 0
 
 
+def _read(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from mnist_lab.data.digit_set import DataError
+    from mnist_lab.handwriting.reader import load_reader
+    from mnist_lab.handwriting.tables import find_pictures, read_picture_rows, write_table
+
+    out: Path = arguments.out
+    if out.suffix.lower() != ".csv":
+        raise DataError(f"The table is written as CSV: name it .csv, and not {out.name}.")
+    if not out.parent.is_dir():
+        raise DataError(f"There is no folder {out.parent} to write {out.name} into.")
+    if out.exists() and not arguments.overwrite:
+        raise DataError(f"{out} is there already; --overwrite replaces it.")
+    reader = load_reader(arguments.folder, device=arguments.device)
+    files = find_pictures(arguments.pictures)
+    if not files:
+        raise DataError(f"There is no picture in {arguments.pictures}.")
+    rows = [
+        row
+        for file in tqdm(files, unit="picture", disable=None)  # None: unless nobody watches
+        for row in read_picture_rows(reader, file, arguments.pictures)
+    ]
+    write_table(rows, out)
+    unread = sum(bool(row.error) for row in rows)
+    _say(
+        f"{_count(len(rows) - unread, 'digit')} of {_count(len(files), 'picture')} in {out}"
+        + f"; {unread} could not be read, and the table says why" * (unread > 0)
+    )
+    _end(
+        arguments,
+        {
+            "file": str(out),
+            "pictures": len(files),
+            "digits": len(rows) - unread,
+            "unread": unread,
+        },
+    )
+    return 2 if unread else 0
+
+
 _MOST_TOLD = 5  # places of a picture
 
 
@@ -867,10 +934,11 @@ def _tell_doubts(file: str, page: PageReading) -> None:
                 f"mnist_lab predict: {file}: digit {place} is doubtful: {digit.name} "
                 f"({digit.probability:.1%}) at {digit.box}"
             )
-    if page.unread:
-        places = ", ".join(str(box) for box in page.unread[:_MOST_TOLD])
-        more = f" and {len(page.unread) - _MOST_TOLD} more" * (len(page.unread) > _MOST_TOLD)
-        _tell(f"mnist_lab predict: {file}: ink too small for a digit at {places}{more}")
+    for reason in dict.fromkeys(one.reason for one in page.unread):
+        boxes = [one.box for one in page.unread if one.reason == reason]
+        places = ", ".join(str(box) for box in boxes[:_MOST_TOLD])
+        more = f" and {len(boxes) - _MOST_TOLD} more" * (len(boxes) > _MOST_TOLD)
+        _tell(f"mnist_lab predict: {file}: ink was not read at {places}{more}: {reason}")
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -958,7 +1026,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     folder = arguments.folder
     if (folder / POINTER).exists():
         folder = Versions(folder).path()
-    reader = load_served(folder)
+    # One picture is read at a time, and a second thread would spin while the digits are looked for.
+    reader = load_served(folder, threads=1)
     limits = Limits(megabytes=arguments.megabytes, seconds=arguments.seconds)
     app = make_app(reader, limits)
     with listen(arguments.host, arguments.port) as waiting:

@@ -37,6 +37,8 @@ from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.data.own_files import save_npz
 from mnist_lab.data.splits import few_labels, keep_classes, split
 from mnist_lab.finetuning.ways import FINETUNE, WAYS
+from mnist_lab.handwriting.found import TOO_LOW
+from mnist_lab.handwriting.ink import AT_THE_EDGE, IN_A_FRAME, TOO_FAINT
 from mnist_lab.handwriting.simulated_hands import change_drawing, draw_hand, draw_on_sheet
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.records import load_record
@@ -54,6 +56,7 @@ from mnist_lab.training.runs import fit
 from mnist_lab.training.scoring import evaluate
 from tests.command_line import run
 from tests.data.idx_files import write_idx
+from tests.handwriting.forms import write_beside
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,6 +75,7 @@ OPTIONS = {
     },
     "evaluate": {"--data", "--device", "--json"},
     "predict": {"--device", "--json"},
+    "read": {"--out", "--overwrite", "--device", "--json"},
     "export": {"--format", "--bits", "--out", "--overwrite", "--json"},
     "promote": {"--data", "--back", "--json"},
     "serve": {"--host", "--port", "--megabytes", "--seconds"},
@@ -190,6 +194,7 @@ class TestUsage:
             "finetune": ("validation_accuracy", "loss", "null", "way", "trained_on", "held_out"),
             "evaluate": ("accuracy", "loss", "n."),
             "predict": ("results", "file", "digits", "probability", "box", "error"),
+            "read": ("file", "pictures", "digits", "unread", "CSV"),
             "export": ("file", "format", "model", "bytes"),
             "promote": ("promoted", "served", "champion_only", "challenger_only", "p_value"),
             "serve": ("POST /read", "GET /health", "GET /metrics", "curl"),
@@ -1260,6 +1265,23 @@ class TestPredict:
             assert max(right_edge - left, bottom - top) == pytest.approx(160, abs=10)
             right += digit["digit"] == label
         assert right >= 17
+
+    @pytest.mark.parametrize("reason", [TOO_LOW, TOO_FAINT, AT_THE_EDGE, IN_A_FRAME])
+    def test_what_was_not_read_is_said_with_its_reason(
+        self, mnist: MNIST, reader: Path, reason: str, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        form, _ = write_beside(reason, mnist.train.images[500:])
+        Image.fromarray(form.photograph()).save(tmp_path / "form.png")
+        status, out, err = run(capsys, "predict", reader, tmp_path / "form.png", "--json")
+        assert status == 0
+        (entry,) = last_line(out)["results"]
+        assert {one["reason"] for one in entry["unread"]} == {reason}
+        told = [line for line in err.splitlines() if "ink was not read at" in line]
+        boxes = ", ".join(str(tuple(one["box"])) for one in entry["unread"])
+        assert told == [
+            f"mnist_lab predict: {entry['file']}: ink was not read at {boxes}: {reason}"
+        ]
 
     def test_one_bad_file_does_not_stop_the_others(
         self, mnist: MNIST, reader: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

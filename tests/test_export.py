@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from safetensors import safe_open
 
@@ -20,7 +21,15 @@ from mnist_lab.cli import main
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.data.own_files import save_npz
-from mnist_lab.export import ExportError, check_free, export_onnx, export_web, web_bytes
+from mnist_lab.export import (
+    ExportError,
+    check_free,
+    export_onnx,
+    export_web,
+    transformer_bytes,
+    web_bytes,
+)
+from mnist_lab.finetuning.masked import MaskedAutoencoder, make_autoencoder
 from mnist_lab.models.registry import MODELS, build_model
 from mnist_lab.training.cards import ModelCard
 from mnist_lab.training.checkpoints import save_checkpoint
@@ -116,6 +125,46 @@ def test_what_a_page_cannot_run_is_one_sentence(
     with pytest.raises(ExportError, match=said):
         export_web(model, card, tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_transformer_goes_out_with_its_decoder_and_the_same_bytes_each_time() -> None:
+    encoder = build_model("vit", seed=0, width=8, depth=1, heads=2)
+    painter = make_autoencoder(encoder, seed=0, width=8)
+    card = ModelCard.of(encoder)
+    content = transformer_bytes(painter, card, scores={"whole": 0.5})
+    assert content == transformer_bytes(painter, card, scores={"whole": 0.5})
+    told = json.loads(load_header(content)["__metadata__"]["card"])
+    assert told["decoder"] == {"width": 8, "depth": 1, "heads": 4, "expansion": 2}
+    assert told["scores"] == {"whole": 0.5}
+    found = safetensors.torch.load(content)
+    for name, tensor in painter.state_dict().items():
+        key = name.removeprefix("encoder.") if name.startswith("encoder.") else f"decoder.{name}"
+        assert torch.equal(found.pop(key), tensor)
+    assert found == {}
+
+
+def load_header(content: bytes) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header
+
+
+def test_what_the_attention_panel_cannot_show_is_one_sentence() -> None:
+    encoder = build_model("vit", seed=0, width=8, depth=1, heads=2)
+    card = ModelCard.of(encoder)
+    other, its_card = model_of("linear")
+    with pytest.raises(ExportError, match="shows the attention of a vit"):
+        transformer_bytes(other, its_card)
+    bare = MaskedAutoencoder(encoder, width=8, depth=0)
+    with pytest.raises(ExportError, match="at least one block"):
+        transformer_bytes(bare, card)
+    broken = make_autoencoder(encoder, seed=0, width=8)
+    with torch.no_grad():
+        broken.hidden.fill_(torch.nan)
+    with pytest.raises(ExportError, match=r"computed with it: hidden .*not finite"):
+        transformer_bytes(broken, card)
+    large = build_model("vit", seed=0, width=128, depth=8, heads=4)
+    with pytest.raises(ExportError, match="reads at most 2 MB"):
+        transformer_bytes(large, ModelCard.of(large))
 
 
 def test_other_sizes_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import safetensors
 import torch
 
-from mnist_lab.export import ExportError, export_web, web_bytes
+from mnist_lab.export import ExportError, check_free, export_web, pack_web, read_web, web_bytes
 from mnist_lab.few_bits import halve, pack, quantise_network, round_to_levels, unpack
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
@@ -144,3 +145,49 @@ class TestFiles:
         assert out.read_bytes() == web_bytes(model, ModelCard.of(model), bits=4)
         status, _, told = run(capsys, *asked, "onnx")
         assert (status, told) == (2, "mnist_lab export: --bits goes with --format web.\n")
+
+
+class TestReadingAgain:
+    @pytest.mark.parametrize("bits", [None, 8, 4, 3])
+    def test_a_file_gives_the_network_that_the_page_computes(self, bits: int | None) -> None:
+        model = build_model("small_cnn", seed=0, width=4)
+        card = ModelCard.of(model, class_names=tuple("abcdefghij"))
+        found, read = read_web(web_bytes(model, card, bits=bits))
+        assert read.class_names == card.class_names
+        expected = (model if bits is None else quantise_network(model, bits)).eval()
+        assert not found.training
+        assert torch.equal(found(weights(3, 1, 28, 28)), expected(weights(3, 1, 28, 28)))
+
+    def test_what_is_no_such_file(self) -> None:
+        good = web_bytes(*self.small(), bits=4)
+        for content in (b"", b"12345678", good[:-3], good.replace(b"web 1", b"web 9")):
+            with pytest.raises(ExportError, match=r"^It is no file of a web export: "):
+                read_web(content)
+
+    def test_a_file_that_claims_a_huge_network(self) -> None:
+        """It is refused before anything is built."""
+        good = web_bytes(*self.small())
+        size = int.from_bytes(good[:8], "little")
+        claimed = good[8 : 8 + size].replace(rb"\"width\": 2", rb"\"width\": 90000")
+        hostile = len(claimed).to_bytes(8, "little") + claimed + good[8 + size :]
+        with pytest.raises(ExportError, match="more weights than the file"):
+            read_web(hostile)
+
+    def test_a_name_with_gz_is_compressed(self, tmp_path: Path) -> None:
+        model, card = self.small()
+        for name in ("a.safetensors.gz", "b.safetensors.gz"):
+            export_web(model, card, tmp_path / name, bits=4)
+        content = (tmp_path / "a.safetensors.gz").read_bytes()
+        assert content == (tmp_path / "b.safetensors.gz").read_bytes()  # no date is in it
+        assert content == pack_web(web_bytes(model, card, bits=4))
+        assert gzip.decompress(content) == web_bytes(model, card, bits=4)
+        assert len(content) < 0.6 * len(web_bytes(model, card, bits=4))
+        check_free(tmp_path / "a.safetensors.gz")  # an export may be replaced
+        for other in (gzip.compress(b"a diary"), content[:40], b"\x1f\x8b"):
+            (tmp_path / "mine.gz").write_bytes(other)
+            with pytest.raises(ExportError, match="no export"):
+                check_free(tmp_path / "mine.gz")
+
+    def small(self) -> tuple[torch.nn.Module, ModelCard]:
+        model = build_model("small_cnn", seed=0, width=2)
+        return model, ModelCard.of(model)

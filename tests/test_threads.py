@@ -36,6 +36,7 @@ DOORS = {
     "a room": ("-c", "import mnist_lab.models; import torch"),
     "the command line": READ,
     "the pages' network": ("-c", "import book.recogniser"),
+    "the pages' transformer": ("-c", "import book.transformer"),
     "pytest": ("-m", "pytest", "-s", "--collect-only", "tests/by_hand/test_losses.py"),
 }
 

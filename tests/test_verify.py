@@ -20,7 +20,13 @@ from tests.command_line import run
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "book" / "index.md", ROOT / "book" / "articles.md"]
 ROLE = re.compile(r"\{measured\}`([^`|\\]+)")
-SETTINGS = (":hardware", ".epochs")  # how something was measured, not what came out
+# How something was measured, and what a search had chosen before, not what came out.
+SETTINGS = (
+    *(":hardware", ".epochs", ".learning_rate"),
+    *(".best_of_search", ".best_of_search_from_scratch"),
+)
+# What wants an environment of its own, and so is measured again by its script alone.
+ELSEWHERE = "keras_article:"
 
 
 def stated() -> Iterator[tuple[str, str]]:
@@ -28,7 +34,7 @@ def stated() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for address in ROLE.findall(text):
-            if not address.endswith(SETTINGS):
+            if not address.endswith(SETTINGS) and not address.startswith(ELSEWHERE):
                 yield page.name, address.strip()
     readme = PAGES[0].read_text(encoding="utf-8")
     table = re.search(r"<!-- presets:.*?<!-- /presets -->", readme, re.DOTALL)
@@ -63,9 +69,9 @@ class TestClaims:
 
     @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
     def test_a_claim_states_numbers_that_are_recorded(self, claim: Claim) -> None:
-        for number in claim.numbers.values():
+        for name, number in claim.numbers.items():
             recorded = number.recorded()
-            assert recorded["mean"] > 0
+            assert recorded["mean"] > 0 or name in claims.COUNTS  # no false alarm is a count too
             assert recorded["n"] >= 1
         assert not re.search(r"[{}]", str(claim))
         assert str(claim).endswith(".")

@@ -18,6 +18,11 @@ README = Path(__file__).parents[1] / "README.md"
 RECORDS = ("presets", "ensemble")
 
 
+def share(value: float) -> str:
+    """Return a share in per cent, with a no-break space before the sign, as the book has it."""
+    return f"{value:.2%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
 def render(record: dict[str, Any]) -> str:
     """Return the table in Markdown, with a line on how it was measured."""
     lines = [
@@ -27,8 +32,8 @@ def render(record: dict[str, Any]) -> str:
     for name, row in record["results"].items():
         accuracy = row["accuracy"]
         lines.append(
-            f"| `{name}` | {accuracy['mean']:.2%} ± {accuracy['std']:.2%} "
-            f"({accuracy['low']:.2%} to {accuracy['high']:.2%}) | {accuracy['n']} | "
+            f"| `{name}` | {share(accuracy['mean'])} ± {share(accuracy['std'])} "
+            f"({share(accuracy['low'])} to {share(accuracy['high'])}) | {accuracy['n']} | "
             f"{row['parameters']:,} | {row['seconds']['mean']:.3g} |"
         )
     measured = f"Measured on {record['hardware']}, {record['precision']}, `{record['command']}`."
@@ -40,9 +45,9 @@ def render_ensemble(record: dict[str, Any]) -> str:
     results = record["results"]
     one, count = results["member_accuracy"], results["members"]
     return (
-        f"{count} networks of `{results['preset']}`, one a seed: {one['mean']:.2%} ± "
-        f"{one['std']:.2%} each, {results['accuracy']:.2%} by the mean of their probabilities "
-        f"({record['hardware']}, `{record['command']}`).\n"
+        f"{count} networks of `{results['preset']}`, one a seed: {share(one['mean'])} ± "
+        f"{share(one['std'])} each, {share(results['accuracy'])} by the mean of their "
+        f"probabilities ({record['hardware']}, `{record['command']}`).\n"
     )
 
 

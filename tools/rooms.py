@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     *("reasons", "files", "folders", "extras"),
     *("data", "by_hand", "models", "training", "finetuning", "handwriting", "inspection"),
-    *("lessons", "few_bits", "export", "serving", "terminal", "cli", "__main__"),
+    *("few_bits", "smaller", "export", "lessons", "serving", "terminal", "cli", "__main__"),
 )
 WRITTEN = "Written by `python -m tools.rooms`: edit the modules, not this file."
 MARKED = re.compile(r"(<!-- rooms:.*?-->\n).*?(<!-- /rooms -->)", re.DOTALL)

@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from bs4 import BeautifulSoup
-from digit_pad import digit_pad
 from docutils import nodes
+from panels import Panel
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
-from train_here import train_here
 
 from mnist_lab import __version__
 from mnist_lab.lessons.palette import PAGE_BY_DAY
@@ -48,8 +47,8 @@ def prepare_page(app: Sphinx, doctree: nodes.document) -> None:
     """Make a page that has just been read fit to be printed."""
     if app.builder.name != BUILDER:
         return
-    for widget in [*doctree.findall(digit_pad), *doctree.findall(train_here)]:
-        widget.replace_self(widget.children)
+    for panel in list(doctree.findall(Panel)):
+        panel.replace_self(panel.children)
     answers = still_outputs(doctree, Path(app.doctreedir), Path(app.srcdir), app.env.docname)
     unfold(doctree)
     collect_solutions(doctree, answers)
@@ -103,8 +102,11 @@ def still_html(soup: Any, pictures: Path, source: Path, place: nodes.Node) -> li
             still_picture(pad.find("img"), pictures, source),
             nodes.paragraph("", pad.get_text(" ", strip=True), classes=["instead"]),
         ]
-    if panel := soup.find("train-here"):
+    if panel := soup.find(["train-here", "step-here", "digit-attention"]):
         return [nodes.paragraph("", panel.get_text(" ", strip=True), classes=["instead"])]
+    if link := soup.find("a", download=True):  # it holds a file
+        sentence = f"On the page, a link saves {link['download']}."
+        return [nodes.paragraph("", sentence, classes=["instead"])]
     for tag in soup(["style", "script"]):
         tag.decompose()
     for tag in soup(True):

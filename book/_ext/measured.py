@@ -84,6 +84,8 @@ def show(folder: Path, text: str) -> str:
         value = look_up(record, path.strip())
     except KeyError as error:
         raise ValueError(f"in {file}, {error.args[0]}") from None
+    if value is None and is_spread_of_one(record, path.strip()):
+        return "\N{EN DASH}"
     if value is None or isinstance(value, (dict, list)):
         raise ValueError(f"in {file}, '{path}' is {json.dumps(value)[:60]}, not a single value")
     try:
@@ -100,6 +102,14 @@ def as_written(value: Any, spec: str) -> str:
 def is_summary(value: Any) -> bool:
     """Tell whether a part of a record sums up repeated measurements."""
     return isinstance(value, dict) and {"mean", "std", "n"} <= value.keys()
+
+
+def is_spread_of_one(record: Any, path: str) -> bool:
+    """Tell whether a path leads to the spread of a single run, which has none."""
+    above, _, key = path.rpartition(".")
+    if key not in ("std", "low", "high") or not above:
+        return False
+    return bool(look_up(record, above).get("n") == 1)
 
 
 def in_words(address: str, value: Any) -> str:

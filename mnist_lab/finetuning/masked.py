@@ -107,8 +107,22 @@ class MaskedAutoencoder(nn.Module):
         -------
         Tensor (n, count, patch * patch)
         """
-        seen = self.bridge(self.encoder.encode(patches, kept))  # (n, k, width)
-        tokens = self.hidden.to(seen.dtype).expand(len(patches), self.patches, -1)
+        return self.decode(self.encoder.encode(patches, kept), kept)
+
+    def decode(self, encoded: Tensor, kept: Tensor) -> Tensor:
+        """Guess the pixels of every patch from what the encoder made of those that are kept.
+
+        Parameters
+        ----------
+        encoded : Tensor (n, k, width of the encoder)
+        kept : int64 Tensor (n, k)
+
+        Returns
+        -------
+        Tensor (n, count, patch * patch)
+        """
+        seen = self.bridge(encoded)  # (n, k, width)
+        tokens = self.hidden.to(seen.dtype).expand(len(seen), self.patches, -1)
         tokens = tokens.scatter(1, kept.unsqueeze(2).expand_as(seen), seen) + self.positions
         for block in self.blocks:
             tokens = block(tokens)

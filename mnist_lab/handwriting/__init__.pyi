@@ -1,8 +1,10 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .found import ALL_STEPS as ALL_STEPS
 from .found import STROKE_WIDTH as STROKE_WIDTH
+from .found import TOO_LOW as TOO_LOW
 from .found import FoundDigit as FoundDigit
 from .found import Steps as Steps
+from .found import Unread as Unread
 from .found import cut_out as cut_out
 from .found import find_digit as find_digit
 from .found import find_digit_in_file as find_digit_in_file
@@ -13,8 +15,12 @@ from .found import measure_stroke_width as measure_stroke_width
 from .found import normalise_stroke_width as normalise_stroke_width
 from .found import search_page as search_page
 from .found import shrink_whole as shrink_whole
+from .ink import AT_THE_EDGE as AT_THE_EDGE
+from .ink import IN_A_FRAME as IN_A_FRAME
+from .ink import TOO_FAINT as TOO_FAINT
 from .ink import HandwritingError as HandwritingError
 from .ink import Page as Page
+from .ink import find_faint_ink as find_faint_ink
 from .ink import find_ink as find_ink
 from .ink import threshold_ink as threshold_ink
 from .lines import take_frames_away as take_frames_away
@@ -29,6 +35,7 @@ from .paper import Mask as Mask
 from .paper import Pixels as Pixels
 from .paper import find_sign_of_ink as find_sign_of_ink
 from .paper import noise_floor as noise_floor
+from .paper import sample_pixels as sample_pixels
 from .paper import stroke_width as stroke_width
 from .paper import take_paper_away as take_paper_away
 from .paper import to_grey as to_grey
@@ -70,3 +77,8 @@ from .strokes import DETAIL as DETAIL
 from .strokes import PEN as PEN
 from .strokes import Strokes as Strokes
 from .strokes import draw_strokes as draw_strokes
+from .tables import Row as Row
+from .tables import find_pictures as find_pictures
+from .tables import read_folder as read_folder
+from .tables import read_picture_rows as read_picture_rows
+from .tables import write_table as write_table

@@ -43,6 +43,7 @@ from mnist_lab.handwriting.ink import Page, find_ink
 from mnist_lab.handwriting.paper import Box, Grey, Mask, Pixels
 from mnist_lab.handwriting.picture_files import load_picture
 from mnist_lab.handwriting.pieces import (
+    SMALLEST_DIGIT,
     Piece,
     cut_apart,
     find_turn,
@@ -51,6 +52,7 @@ from mnist_lab.handwriting.pieces import (
     split_into_pieces,
     tell_digits,
     unite,
+    usual_height,
 )
 
 _LEAST_TURN = 5.0  # degrees; a digit that is turned by less is read as well as it stands
@@ -76,6 +78,9 @@ class Steps:
 
 
 ALL_STEPS = Steps()
+TOO_LOW = "too low for a digit beside the others"
+_LARGEST = 3  # times as high and wide as digits are; what was left out and is larger is no digit
+_NARROWEST = 0.1  # of that height; what is narrower is a scrap of a line
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,22 @@ class FoundDigit:
 
     image: NDArray[np.uint8]
     box: Box
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Ink that was not read, and why.
+
+    Attributes
+    ----------
+    box : (int, int, int, int)
+        Left, top, right and bottom in pixels of the picture; right and bottom are exclusive.
+    reason : str
+        As half a sentence: "too low for a digit beside the others".
+    """
+
+    box: Box
+    reason: str
 
 
 def find_digits_in_file(path: str | Path) -> list[FoundDigit]:
@@ -131,16 +152,17 @@ def load_digit_image(path: str | Path) -> NDArray[np.uint8]:
 
 def search_page(
     picture: Pixels, name: str = "the picture", steps: Steps = ALL_STEPS
-) -> tuple[list[FoundDigit], list[Box]]:
+) -> tuple[list[FoundDigit], list[Unread]]:
     """Find all digits in uint8 (height, width) or (height, width, 3), and say what was left out.
 
     Returns
     -------
     list of FoundDigit
         In reading order.
-    list of (int, int, int, int)
-        Where ink was found that is no digit, since it is much lower than the others: a minus sign,
-        a comma, a speck. Dust is not told.
+    list of Unread
+        Where ink was found that was not read: it is much lower than the digits (a minus sign, a
+        comma, a speck), too faint beside them, runs on into a printed box, or lies along the
+        picture's edge. Dust is not told, nor what is much larger than digits, such as a table.
 
     Raises
     ------
@@ -148,11 +170,27 @@ def search_page(
         If there is no ink; the message calls the picture `name`.
     """
     page = _find_page(picture, name, steps)
-    digits, rest = tell_digits(join_pieces(split_into_pieces(page.mask, name)))
+    digits, low = tell_digits(join_pieces(split_into_pieces(page.mask, name)))
+    unread = [Unread(_box_of(piece, page), TOO_LOW) for piece in low]
+    unread += _find_left(page, usual_height(digits))
     digits = cut_apart(digits, name)
     turn = find_turn(digits) if steps.upright else 0.0
     found = [cut_out(page, piece, steps, turn) for piece in put_in_reading_order(digits, turn)]
-    return found, [_box_of(piece, page) for piece in rest]
+    return found, unread
+
+
+def _find_left(page: Page, usual: float) -> list[Unread]:
+    """Return what is about as large as digits among the ink that was left out of a page."""
+    unread = []
+    for reason, mask in page.left.items():
+        labels, count = ndimage.label(mask, np.ones((3, 3))) if mask.any() else (mask, 0)
+        for rows, columns in ndimage.find_objects(labels) if count else ():
+            place = Piece(mask[rows, columns], rows.start, columns.start)
+            is_line = min(place.mask.shape) < _NARROWEST * usual
+            is_low = place.height < SMALLEST_DIGIT * usual
+            if not (is_line or is_low or max(place.mask.shape) > _LARGEST * usual):
+                unread.append(Unread(_box_of(place, page), reason))
+    return unread
 
 
 def find_digits(

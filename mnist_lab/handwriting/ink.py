@@ -10,7 +10,7 @@ what is printed: ruled lines, the frames of boxes and tables, the dark rim of a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -22,11 +22,25 @@ from mnist_lab.handwriting.lines import (
     take_rims_away,
     take_ruled_lines_away,
 )
-from mnist_lab.handwriting.paper import Ink, Mask, Pixels, noise_floor, take_paper_away, to_grey
+from mnist_lab.handwriting.paper import (
+    Ink,
+    Mask,
+    Pixels,
+    noise_floor,
+    sample_pixels,
+    take_paper_away,
+    to_grey,
+)
 
 _WORKING_SIDE = 1_600  # pixels; a longer side is shrunk first: digits need no more
 _FAINTEST_INK = 32  # of 255; below this contrast with the paper there is nothing to read
 _GOES_ON = 0.5  # of the threshold: a stroke may fade to this
+_FAINT = 0.25  # of the threshold: fainter ink is not even told of
+
+# Why ink was not read, as half a sentence.
+TOO_FAINT = "too faint beside the other ink"
+IN_A_FRAME = "it runs on into a printed box or line"
+AT_THE_EDGE = "it lies along the picture's edge"
 
 
 class HandwritingError(ValueError):
@@ -47,12 +61,15 @@ class Page:
         Pixels of the picture to one of these.
     size : (int, int)
         Width and height of the picture.
+    left : dict of str to bool (height, width)
+        What looks like ink and was left out, by the reason why.
     """
 
     ink: Ink
     mask: Mask
     shrinkage: float
     size: tuple[int, int]
+    left: dict[str, Mask] = field(default_factory=dict)
 
 
 def threshold_ink(ink: Ink, *, hysteresis: bool = True) -> Mask:
@@ -61,11 +78,23 @@ def threshold_ink(ink: Ink, *, hysteresis: bool = True) -> Mask:
     The threshold is Otsu's, of all that is no paper grain. What is fainter belongs to a stroke if
     it hangs together with what is not, down to half the threshold: a pen that lifts does not stop.
     """
-    floor = noise_floor(ink)
-    strong = max(floor, float(threshold_otsu(np.where(ink > floor, ink, 0))))
+    floor, strong = _find_thresholds(ink)
     if not hysteresis:
         return ink > strong
     return apply_hysteresis_threshold(ink, max(floor, _GOES_ON * strong), strong)
+
+
+def find_faint_ink(ink: Ink) -> Mask:
+    """Return where ink stands out from the paper, but hangs together with nothing strong."""
+    floor, strong = _find_thresholds(ink)
+    weak = max(floor, _FAINT * strong)
+    return (ink > weak) & ~apply_hysteresis_threshold(ink, weak, strong)
+
+
+def _find_thresholds(ink: Ink) -> tuple[float, float]:
+    """Return what noise does not reach, and what tells strokes from paper."""
+    floor, some = noise_floor(ink), sample_pixels(ink)
+    return floor, max(floor, float(threshold_otsu(np.where(some > floor, some, 0))))
 
 
 def find_ink(
@@ -99,15 +128,19 @@ def find_ink(
     shrinkage = max(1.0, max(image.size) / _WORKING_SIDE)
     if shrinkage > 1:
         width, height = (max(1, round(side / shrinkage)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BOX)
+        image = image.resize((width, height), Image.Resampling.BOX, reducing_gap=1)
     ink = take_paper_away(to_grey(np.asarray(image)), follow=paper)
     if float(ink.max()) < _FAINTEST_INK:
         raise HandwritingError(f"{name} shows no digit: nothing stands out from the paper.")
     mask = threshold_ink(ink, hysteresis=hysteresis)
+    left = {TOO_FAINT: find_faint_ink(ink)}
     if ruled_lines:
         mask = take_ruled_lines_away(ink, mask)
     if frames:
-        mask = take_rims_away(take_long_lines_away(take_frames_away(mask)))
+        mask, left[IN_A_FRAME] = take_frames_away(mask)
+        unlined = take_long_lines_away(mask)
+        mask = take_rims_away(unlined)
+        left[AT_THE_EDGE] = unlined & ~mask
     if not mask.any():
         raise HandwritingError(f"{name} shows no digit: there are only lines on the paper.")
-    return Page(ink, mask, shrinkage, (picture.shape[1], picture.shape[0]))
+    return Page(ink, mask, shrinkage, (picture.shape[1], picture.shape[0]), left)

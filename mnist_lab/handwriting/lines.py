@@ -63,14 +63,15 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
     lines = np.zeros_like(small)
     columns, beyond = np.arange(width), height + width // 20
     ends = [np.flatnonzero(end) for end in (xs < width / 30, xs >= width - width / 30)]
-    for slope in np.linspace(-0.07, 0.07, 29):  # 4 degrees to either side
+    slopes = np.linspace(-0.07, 0.07, 29)  # 4 degrees to either side
+    for rise in np.round(np.outer(slopes, columns - width / 2)).astype(np.int64):
         # Where the row of a line through each pixel meets the middle column.
-        rows = ys - np.round((xs - width / 2) * slope).astype(np.int64) + beyond
+        rows = ys - rise[xs] + beyond
         hits, begun, ended = (
             np.bincount(rows[part], minlength=height + 2 * beyond) for part in (slice(None), *ends)
         )
         for row in np.flatnonzero(hits > 0.5 * _COVER * width) - beyond:
-            y = row + np.round((columns - width / 2) * slope).astype(np.int64)
+            y = row + rise
             inside = (y >= 0) & (y < height)
             through = begun[row + beyond] or not inside[0]
             through = through and (ended[row + beyond] or not inside[-1])
@@ -119,30 +120,29 @@ def take_long_lines_away(mask: Mask) -> Mask:
 def take_rims_away(mask: Mask) -> Mask:
     """Take away what lies along the picture's edge: a table, a finger, the dark rim of a scan.
 
-    It touches the edge and runs along most of a side, or is much thicker than the strokes
-    elsewhere; or it lies near the edge, flat, in pieces that together are longer than two digits.
-    Where nothing else is written it stays: a digit may fill the picture that it is cut out in.
+    It touches the edge and is much thicker than the strokes elsewhere; or it lies near the edge,
+    flat, in pieces that together are longer than two digits. Where nothing else is written it
+    stays: a digit may fill the picture that it is cut out in.
     """
     labels, count = ndimage.label(mask, _AROUND)
     areas = _count(labels, count)
     areas[0] = 0
-    sides = []  # for each: how much of it a piece touches; and what lies near it
+    sides, at_rim = [], np.zeros(count + 1, bool)
     for page in (labels, labels[::-1], labels.T, labels.T[::-1]):
         near = page[: 1 + len(page) // 20]
-        touched = _count(page[0], count) * (areas > 0)
-        sides.append((near, touched, (areas > 0) & (_count(near, count) == areas)))
-    at_rim = np.any([(touched > 0) | within for _, touched, within in sides], axis=0)
+        within = (areas > 0) & (_count(near, count) == areas)
+        at_rim |= within | ((areas > 0) & (_count(page[0], count) > 0))
+        sides.append((near, within))
     inner = mask & ~at_rim[labels]
     usual = _tallest(inner)
     if not at_rim.any() or usual < 0.05 * max(mask.shape):
         return mask
     outline = mask & ~ndimage.binary_erosion(mask, border_value=1)
     gone = at_rim & (2 * areas > 2.5 * stroke_width(inner) * _count(labels[outline], count))
-    for near, touched, within in sides:
+    for near, within in sides:
         flat = within & (_depths(near, count) < 0.5 * usual)
         if flat[near].any(axis=0).sum() > 2 * usual:
             gone |= flat
-        gone |= touched > 0.6 * near.shape[1]
     return mask & ~gone[labels]
 
 
@@ -166,28 +166,39 @@ def _tallest(mask: Mask) -> int:
     return max((rows.stop - rows.start for rows, _ in boxes), default=0)
 
 
-def take_frames_away(mask: Mask) -> Mask:
+def take_frames_away(mask: Mask) -> tuple[Mask, Mask]:
     """Take away frames: what has other writing in its holes, or is a rectangle.
 
     Its walls run through it, and a stroke that touches or crosses one stays. Of walls that are not
     straight nothing stays but what lies in the convex hull of a hole. The picture's edge closes a
     box that is cut off by it.
+
+    Returns
+    -------
+    bool (height, width)
+        What stays.
+    bool (height, width)
+        What went though it is no straight wall: scraps of walls, or strokes that run on from cell
+        to cell.
     """
     labels, _ = ndimage.label(mask, _AROUND)
     boxes = ndimage.find_objects(labels)
     heights = np.array([rows.stop - rows.start for rows, _ in boxes])
-    kept = mask.copy()
+    kept, torn = mask.copy(), np.zeros_like(mask)
     for number in np.flatnonzero(heights > 0.5 * np.max(heights, initial=0)) + 1:
         place = boxes[number - 1]
         own = labels[place] == number
         edges = _at_edge(place, mask.shape)
         is_cut = bool(np.any(edges))
         cells, closed = _find_cells(own, edges)
+        has_writing = _has_writing(cells, labels[place], is_cut=is_cut)
+        if not has_writing and (is_cut or closed.mean() <= 0.85 or own.mean() >= 0.6):
+            continue
         (level, levels), (upright, uprights) = (_find_level_lines(o, o) for o in (own, own.T))
         pen = stroke_width(own)
-        if _has_writing(cells, labels[place], is_cut=is_cut):
+        if has_writing:
             inside, sizes = _hulls(cells), _largest(cells)
-        elif not is_cut and closed.mean() > 0.85 and own.mean() < 0.6 and levels + uprights > 2:
+        elif levels + uprights > 2:
             inside = ndimage.binary_erosion(closed, iterations=2 * round(pen))
             sizes = 0.75 * np.array(own.shape)
         else:
@@ -201,7 +212,8 @@ def take_frames_away(mask: Mask) -> Mask:
             stays[part] &= width < 1.25 * sizes[1] + 4 * pen
         stays[0] = False
         kept[place] &= ~own | stays[parts] | ((parts > 0) & inside)
-    return kept if kept.any() else mask  # a nought may be square
+        torn[place] |= (parts > 0) & ~kept[place]
+    return (kept, torn) if kept.any() else (mask, np.zeros_like(mask))  # a nought may be square
 
 
 def _largest(labels: NDArray[np.int32]) -> NDArray[np.float64]:

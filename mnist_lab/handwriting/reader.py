@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnist_lab.data.digit_set import DataError, DigitSet, align_classes
-from mnist_lab.handwriting.found import FoundDigit, search_page
+from mnist_lab.handwriting.found import FoundDigit, Unread, search_page
 from mnist_lab.handwriting.paper import Box
 from mnist_lab.handwriting.picture_files import load_picture
 from mnist_lab.training.batches import Batches, choose_device
@@ -99,13 +99,12 @@ class PageReading:
     ----------
     digits : list of ReadDigit
         Lines from top to bottom, each from left to right.
-    unread : list of (int, int, int, int)
-        Left, top, right and bottom of ink that is too low for a digit beside the others, in pixels
-        of the picture: a minus sign, a comma, a speck.
+    unread : list of Unread
+        Ink that was not read, each with its box and the reason why.
     """
 
     digits: list[ReadDigit]
-    unread: list[Box]
+    unread: list[Unread]
 
     @property
     def confidence(self) -> float:
@@ -124,7 +123,7 @@ class PageReading:
                 for digit in self.digits
             ],
             "confidence": round(self.confidence, 6),
-            "unread": [list(box) for box in self.unread],
+            "unread": [{"box": list(one.box), "reason": one.reason} for one in self.unread],
         }
 
 

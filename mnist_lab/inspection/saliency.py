@@ -154,22 +154,31 @@ def with_random_weights(network: PixelNetwork, seed: int = 0) -> PixelNetwork:
     return forgetful
 
 
-def similarity(one: Tensor, other: Tensor, *, everywhere: bool = False) -> float:
+def similarity(
+    one: Tensor, other: Tensor, *, everywhere: bool = False, signed: bool = True
+) -> float:
     """Return the mean rank correlation (Spearman's) of two sets of maps: 1 the same, 0 unrelated.
 
     Image by image, over the pixels where at least one of the two is not 0. A map that multiplies
-    with the ink is 0 on all paper, whatever the network: compared there too, any two are alike.
+    with the ink is 0 on all paper, whatever the network: compared there too, and without signs, any
+    two are alike. An image of which one map has the same value throughout has no order, and does
+    not count; where none has one, nan is returned.
 
     Parameters
     ----------
+    one, other : float Tensor (n, height, width)
     everywhere : bool
-        Compare sizes, without their signs, over all pixels: as the check is often done, and too
-        lenient.
+        Compare over all pixels.
+    signed : bool
+        Whether to tell what speaks for a class from what speaks against it, or to compare sizes
+        alone. Over all pixels and without signs is how the check is often done.
     """
+    if not signed:
+        one, other = one.abs(), other.abs()
     found = []
     for left, right in zip(one.flatten(1), other.flatten(1), strict=True):
         some = torch.ones_like(left, dtype=torch.bool) if everywhere else (left != 0) | (right != 0)
-        pair = (left[some].abs(), right[some].abs()) if everywhere else (left[some], right[some])
+        pair = left[some], right[some]
         if all(len(part) and part.max() > part.min() for part in pair):  # else there is no order
             found.append(spearmanr(*(part.cpu().numpy() for part in pair)).statistic)
     return float(np.mean(found)) if found else float("nan")

@@ -59,6 +59,10 @@ from .plots import draw_learning_curves as draw_learning_curves
 from .plots import draw_reading as draw_reading
 from .plots import draw_repeats as draw_repeats
 from .plots import draw_through_layers as draw_through_layers
+from .qr_codes import MOST_BYTES as MOST_BYTES
+from .qr_codes import OfferedFile as OfferedFile
+from .qr_codes import draw_qr as draw_qr
+from .qr_codes import read_qr as read_qr
 from .quizzes import load_questions as load_questions
 from .quizzes import show_quiz as show_quiz
 from .records import OWN as OWN

@@ -1,10 +1,13 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
+from .int8 import quantise_onnx as quantise_onnx
+from .int8 import time_of_nodes as time_of_nodes
 from .service import Limits as Limits
 from .service import RefusedError as RefusedError
 from .service import Service as Service
 from .service import ServiceError as ServiceError
 from .service import listen as listen
 from .service import make_app as make_app
+from .service import run_in_background as run_in_background
 from .service import serve as serve
 from .service import take_pictures as take_pictures
 from .sessions import OnnxNetwork as OnnxNetwork

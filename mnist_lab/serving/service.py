@@ -6,6 +6,9 @@
     curl --data-binary @sum.jpg http://127.0.0.1:8000/read
     curl -F pictures=@a.png -F pictures=@b.png http://127.0.0.1:8000/read
 
+    with run_in_background(app) as address:     # for a notebook or a test: ends with the block
+        httpx.post(f"{address}/read", content=Path("sum.jpg").read_bytes()).json()
+
 Pictures are read one after another: their steps keep a core busy, and what keeps Pillow quiet works
 for the whole process. More cores are used by more of these processes. A picture is kept for as
 long as it is read, and neither it nor its name is logged.
@@ -18,9 +21,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -286,7 +291,52 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(app: FastAPI, waiting: socket.socket) -> None:
     """Answer until Ctrl-C or SIGTERM; what has been asked by then is still answered."""
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=30
+    _make_server(app).run(sockets=[waiting])
+
+
+@contextmanager
+def run_in_background(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """Answer in a thread of this process for as long as the block lasts; hand out the address.
+
+    What has been asked when the block ends is still answered. Nobody but this machine can ask.
+
+    Parameters
+    ----------
+    app : FastAPI
+    port : int
+        0: one that is free.
+
+    Yields
+    ------
+    str
+        Such as "http://127.0.0.1:40321"; by then it answers.
+
+    Raises
+    ------
+    ServiceError
+        If something else has the port, or the application cannot begin.
+    """
+    with listen("127.0.0.1", port) as waiting:
+        server = _make_server(app)
+
+        def answer() -> None:
+            with suppress(SystemExit):  # an application that cannot begin ends the server so
+                server.run(sockets=[waiting])
+
+        thread = threading.Thread(target=answer, name="serving", daemon=True)
+        thread.start()
+        try:
+            while not server.started:
+                if not thread.is_alive():
+                    raise ServiceError("The service ended before it had begun.")
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{waiting.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _make_server(app: FastAPI) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
     )
-    uvicorn.Server(config).run(sockets=[waiting])

@@ -18,11 +18,13 @@ BOOK = Path(__file__).parents[2] / "book"
 sys.path.insert(0, str(BOOK / "_ext"))
 
 import alt_text  # noqa: E402
+import digit_attention  # noqa: E402
 import digit_pad  # noqa: E402
 import light_icons  # noqa: E402
 import measured  # noqa: E402
 import package_reference  # noqa: E402
 import page_anchors  # noqa: E402
+import panels  # noqa: E402
 import plain_roles  # noqa: E402
 from docutils.core import publish_doctree  # noqa: E402
 from sphinx.errors import ExtensionError  # noqa: E402
@@ -32,7 +34,13 @@ from tools.rooms import read_modules  # noqa: E402
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    record = {"accuracy": {"mean": 0.98765, "runs": [0.98, 0.99]}, "name": "small_cnn", "gap": None}
+    record = {
+        "accuracy": {"mean": 0.98765, "runs": [0.98, 0.99]},
+        "name": "small_cnn",
+        "gap": None,
+        "once": {"mean": 0.9, "std": None, "low": None, "n": 1},
+        "twice": {"mean": 0.9, "std": None, "n": 2},
+    }
     (tmp_path / "trial.json").write_text(json.dumps(record), encoding="utf-8")
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     return tmp_path
@@ -45,6 +53,8 @@ def records(tmp_path: Path) -> Path:
         ("trial:accuracy.mean", "0.98765"),
         ("trial:accuracy.runs.1|.1f", "1.0"),
         ("trial:name", "small_cnn"),
+        ("trial:once.std|.2%", "\N{EN DASH}"),
+        ("trial:once.low|.2%", "\N{EN DASH}"),
     ],
 )
 def test_a_number_comes_from_its_record(records: Path, text: str, shown: str) -> None:
@@ -56,6 +66,7 @@ def test_a_number_comes_from_its_record(records: Path, text: str, shown: str) ->
     [
         ("trial", "expected file:path"),
         ("absent:accuracy", "there is no record"),
+        ("trial:twice.std|.2%", "'twice.std' is null, not a single value"),
         ("broken:accuracy", "is not JSON"),
         ("trial:accuracy.median", "'accuracy.median' is not there .found: mean, runs"),
         ("trial:accuracy.runs.2", "'accuracy.runs.2' is not there"),
@@ -97,23 +108,35 @@ def test_every_module_is_in_the_package_reference_once_but_for_solutions() -> No
     assert sorted(shown) == sorted(set(wanted) - rooms)
 
 
-def test_a_build_without_the_pages_network_says_how_to_make_it(tmp_path: Path) -> None:
-    class App:
-        class builder:  # noqa: N801
-            name = "html"
-
-        class config:  # noqa: N801
-            digit_pad_weights = "_build/none.safetensors"
-
-        srcdir = outdir = str(tmp_path)
-
-    with pytest.raises(ExtensionError, match=r"make book.*book\.recogniser _build/none"):
-        digit_pad.write_script(App)
+@pytest.mark.parametrize(
+    ("extension", "setting", "maker"),
+    [
+        (digit_pad, "digit_pad_weights", "recogniser"),
+        (digit_attention, "digit_attention_weights", "transformer"),
+    ],
+)
+def test_a_build_without_a_network_of_the_pages_says_how_to_make_it(
+    tmp_path: Path, extension: Any, setting: str, maker: str
+) -> None:
+    config = SimpleNamespace(**{setting: "_build/none.safetensors"})
+    app = SimpleNamespace(config=config, srcdir=str(tmp_path))
+    with pytest.raises(ExtensionError, match=rf"make book.*book\.{maker} _build/none"):
+        extension.write_script(app)
     (tmp_path / "_build").mkdir()
     (tmp_path / "_build" / "none.safetensors").write_bytes(b"weights")
     (tmp_path / "_build" / "digits.png").write_bytes(b"digits")
-    digit_pad.write_script(App)
-    assert b64encode(b"weights").decode() in (tmp_path / "_static" / "digit-pad.js").read_text()
+    assert b64encode(b"weights").decode() in extension.write_script(app)
+
+
+@pytest.mark.parametrize("builder", ["html", "epub"])
+def test_a_script_is_linked_for_pages_alone(tmp_path: Path, builder: str) -> None:
+    connected: dict[str, Any] = {}
+    app: Any = SimpleNamespace(
+        builder=SimpleNamespace(name=builder), outdir=str(tmp_path), connect=connected.__setitem__
+    )
+    panels.add_script(app, "panel.js", lambda _: "run();")
+    connected["builder-inited"](app)
+    assert (tmp_path / "_static" / "panel.js").is_file() == (builder == "html")
 
 
 GITHUB = '"github":[496,512,[],"f09b","M1 2z"]'

@@ -490,7 +490,9 @@ def test_needs_only_what_its_first_cell_installs(path: Path) -> None:
     )
     allowed = {
         *("mnist_lab", "numpy", "scipy", "PIL", "torch", "torchvision", "sklearn"),
-        *("ipywidgets", "optuna"),
+        *("ipywidgets", "optuna", "river"),
         *sys.stdlib_module_names,
     }
+    if any("mnist_lab.serving" in cell.source for cell in cells(path)):
+        allowed.add("httpx")  # of the extra `serve`
     assert set(modules) <= allowed

@@ -23,6 +23,7 @@ from docutils.utils import new_document
 from PIL import Image
 from playwright.sync_api import Browser
 
+from mnist_lab.lessons.qr_codes import OfferedFile
 from tests.browsing import cannot_test
 from tools.editions import (
     EDITIONS,
@@ -121,9 +122,19 @@ class TestWhatWorksOnThePage:
         ElementTree.fromstring(table.astext())
         assert not re.search("style|onclick", table.astext())
 
-    def test_a_panel_to_train_on_says_what_it_would_do(self, stilled: Any) -> None:
-        (sentence,) = stilled("text/html", "<train-here><p>A network learns here.</p></train-here>")
-        assert sentence.astext() == "A network learns here."
+    @pytest.mark.parametrize("tag", ["train-here", "step-here", "digit-attention"])
+    def test_a_panel_says_what_it_would_do(self, stilled: Any, tag: str) -> None:
+        (sentence,) = stilled("text/html", f"<{tag}><p>A network is here.</p></{tag}>")
+        assert sentence.astext() == "A network is here."
+
+    def test_a_panel_to_take_steps_on_does_too(self, stilled: Any) -> None:
+        (sentence,) = stilled("text/html", '<step-here network="mlp"><p>Steps.</p></step-here>')
+        assert sentence.astext() == "Steps."
+
+    def test_a_file_in_the_page_becomes_a_sentence(self, stilled: Any) -> None:
+        offered = OfferedFile("a.gz", b"some bytes")._repr_mimebundle_()["text/html"]
+        (sentence,) = stilled("text/html", offered)
+        assert sentence.astext() == "On the page, a link saves a.gz."
 
     def test_a_script_is_gone(self, stilled: Any) -> None:
         assert stilled("application/javascript", "<script>1</script>") == []
@@ -365,9 +376,8 @@ class TestTheEditions:
             assert len(pages) > 20
             for name in pages:
                 page = BeautifulSoup(archive.read(name), "html.parser")
-                assert not page(
-                    ["script", "iframe", "input", "button", "digit-pad", "train-here", "style"]
-                ), name
+                widgets = ["digit-pad", "train-here", "step-here", "digit-attention"]
+                assert not page(["script", "iframe", "input", "button", "style", *widgets]), name
                 assert all(image.get("alt") for image in page("img")), name
                 assert all(f.get("alttext") and f.find() for f in page("math")), name
 

@@ -31,12 +31,13 @@ ADDRESSED = CELL.replace(current_address(), ADDRESS)
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:4])
-def test_is_the_same_in_every_chapter_but_for_the_language_model(path: Path) -> None:
-    """Only the chapter that loads the language model asks for its 91 MB."""
+def test_is_the_same_in_every_chapter_but_for_what_one_alone_needs(path: Path) -> None:
+    """Only who loads the language model asks for its 91 MB, and only who serves for a server."""
     notebook = nbformat.read(path, as_version=4)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     loads = any(re.search(r"\bload_(patch_reader|sentence_encoder)\b", source) for source in code)
-    extras = "[chapters,large]" if loads else "[chapters]"
+    serves = any("mnist_lab.serving" in source for source in code)
+    extras = f"[chapters{',large' * loads}{',serve' * serves}]"
     assert first_cell(path) == CELL.replace("[chapters]", extras)
 
 

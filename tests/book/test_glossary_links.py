@@ -47,10 +47,23 @@ class TestTheGlossary:
         assert sorted(NAMES, key=str.lower) == NAMES
 
     @pytest.mark.parametrize(
-        "word", ["大模型", "大语言模型", "迁移学习", "手写体识别", "残差网络", "池化"]
+        "word",
+        [
+            *("大模型", "大语言模型", "微调", "预训练", "迁移学习", "手写体识别", "神经网络"),
+            *("深度学习", "机器学习", "卷积神经网络", "残差网络", "批标准化", "梯度裁剪", "池化"),
+            *("标准化", "归一化", "数据预处理", "前向传播", "反向传播", "激活函数", "经验风险"),
+            *("正则化", "过拟合", "超参数", "收敛", "可解释性", "模型压缩", "图像去噪", "部署"),
+        ],
     )
     def test_the_articles_own_keywords_are_there(self, word: str) -> None:
         assert any(word in entry.splitlines() for entry in ENTRIES)
+
+    def test_two_words_of_chinese_are_told_apart(self) -> None:
+        """归一化 puts numbers between 0 and 1; 标准化 takes a mean and a deviation."""
+        said = dict(zip(NAMES, ENTRIES, strict=True))
+        assert "归一化 is mostly a division" in said["normalisation"]
+        assert "标准化, {term}`standardisation`" in said["normalisation"]
+        assert said["standardisation"].splitlines()[1] == "标准化"
 
 
 class TestWords:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from mnist_lab.handwriting.found import TOO_LOW
+from mnist_lab.handwriting.ink import AT_THE_EDGE, TOO_FAINT
 from mnist_lab.handwriting.paper import Box
 from mnist_lab.handwriting.simulated_pages import write_with
 from tests.handwriting.pictures import Grey
@@ -27,13 +29,13 @@ class Form:
         self.sheet = Image.new("L", (self.width, self.height))
         self.pen = ImageDraw.Draw(self.sheet)
 
-    def write(self, x: int, y: int, size: int) -> None:
-        """Write the next digit, its middle at (x, y)."""
+    def write(self, x: int, y: int, size: int, ink: int = 255) -> None:
+        """Write the next digit, its middle at (x, y), with a pen of so much ink."""
         written = write_with(self.digits[len(self.boxes)], PEN, size)
         rows, columns = (np.flatnonzero((written > 0.5).any(axis=axis)) for axis in (1, 0))
         left, top = x - (columns[0] + columns[-1]) // 2, y - (rows[0] + rows[-1]) // 2
-        ink = Image.fromarray((255 * written).astype(np.uint8))
-        self.sheet.paste(255, (int(left), int(top)), ink)
+        shape = Image.fromarray((255 * written).astype(np.uint8))
+        self.sheet.paste(ink, (int(left), int(top)), shape)
         edges = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
         self.boxes.append((int(edges[0]), int(edges[1]), int(edges[2]), int(edges[3])))
 
@@ -83,3 +85,23 @@ def make_form(kind: str, digits: Grey) -> Form:
     for middle in middles:
         form.write(middle, 70, 54)
     return form
+
+
+def write_beside(reason: str, whole: Grey) -> tuple[Form, Box]:
+    """Return three digits that are read, and the place of what is not."""
+    form = Form(500, 160, whole)
+    for place in range(3):
+        form.write(60 + 100 * place, 70, 60)
+    if reason == TOO_LOW:  # a minus sign
+        form.rule(400, 70, 440, 70, width=5)
+        return form, (400, 67, 441, 73)
+    if reason == TOO_FAINT:  # a pencil beside a pen
+        form.write(420, 70, 60, ink=60)
+        return form, form.boxes.pop()
+    if reason == AT_THE_EDGE:  # the tip of a finger
+        form.pen.ellipse((390, 110, 450, 220), fill=255)
+        return form, (390, 110, 451, 160)
+    form.frame(360, 50, 460, 110)  # a tall stroke through a box in which something is written
+    form.rule(380, 60, 380, 100, width=5)
+    form.rule(400, 5, 440, 155, width=7)
+    return form, (397, 4, 444, 157)

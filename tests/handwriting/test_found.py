@@ -16,6 +16,7 @@ from mnist_lab.data.mnist import MNIST
 from mnist_lab.data.own_files import load_image_folder
 from mnist_lab.handwriting.found import (
     STROKE_WIDTH,
+    TOO_LOW,
     Steps,
     cut_out,
     find_digit,
@@ -25,9 +26,16 @@ from mnist_lab.handwriting.found import (
     load_digit_image,
     measure_stroke_width,
     normalise_stroke_width,
+    search_page,
     shrink_whole,
 )
-from mnist_lab.handwriting.ink import HandwritingError, find_ink
+from mnist_lab.handwriting.ink import (
+    AT_THE_EDGE,
+    IN_A_FRAME,
+    TOO_FAINT,
+    HandwritingError,
+    find_ink,
+)
 from mnist_lab.handwriting.pieces import (
     cut_apart,
     join_pieces,
@@ -36,6 +44,7 @@ from mnist_lab.handwriting.pieces import (
     tell_digits,
 )
 from mnist_lab.handwriting.simulated_pages import PHOTOS, WORSE_PHOTOS, Conditions, Photo
+from tests.handwriting.forms import write_beside
 from tests.handwriting.pictures import (
     CLOSE,
     CLOSE_ON_AVERAGE,
@@ -252,6 +261,26 @@ class TestSteps:
         assert (small.shape, small.dtype) == ((28, 28), np.uint8)
         assert np.argwhere(small).tolist() == [[row, 14] for row in range(10, 18)]
         assert small.max() == 128
+
+
+class TestUnread:
+    """What looks like ink and was not read is told, and why; nothing else is."""
+
+    @pytest.mark.parametrize("reason", [TOO_LOW, TOO_FAINT, AT_THE_EDGE, IN_A_FRAME])
+    def test_each_with_its_reason(self, reason: str, whole: Grey) -> None:
+        form, expected = write_beside(reason, whole)
+        found, unread = search_page(form.photograph())
+        boxes = [digit.box for digit in found[:3]]
+        assert np.abs(np.subtract(boxes, form.boxes[:3])).max() <= 4
+        assert {one.reason for one in unread} == {reason}
+        apart = [np.abs(np.subtract(one.box, expected)).max() for one in unread]
+        assert min(apart) <= 6
+
+    def test_of_a_clean_page_nothing_is_told(self, many: Grey) -> None:
+        """The grain of the paper, shadows and lines are no ink that was not read."""
+        for name in ("desk lamp", "pencil", "squared paper", "on a table"):
+            photo = make_photo(many, PHOTOS[name], seed=1, shape=(3, 5))
+            assert [one.reason for one in search_page(photo.picture)[1]] in ([], [TOO_LOW])
 
 
 def share_of(box: Any, other: Any) -> float:

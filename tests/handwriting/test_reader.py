@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mnist_lab.cli import main
 from mnist_lab.data.digit_set import DataError, DigitSet
 from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.handwriting.found import TOO_LOW
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import ABSTAINED, DOUBTFUL, Reader, load_reader
 from mnist_lab.models.registry import build_model
@@ -200,7 +201,10 @@ class TestPicture:
         page[98:102, 120:150] = 0  # a minus sign
         reading = Reader(BrightestColumn()).read_page(page)
         assert len(reading.digits) == 2
-        assert reading.unread == [(120, 98, 150, 102)]
+        (unread,) = reading.unread
+        assert (unread.box, unread.reason) == ((120, 98, 150, 102), TOO_LOW)
+        told = {"box": [120, 98, 150, 102], "reason": TOO_LOW}
+        assert reading.to_json()["unread"] == [told]
         assert reading.confidence == min(digit.probability for digit in reading.digits)
         for digit in reading.digits:
             assert digit.is_doubtful == (digit.probability < DOUBTFUL)

@@ -108,15 +108,30 @@ def test_a_map_of_random_weights_is_another(
     )  # the network is as it was
 
 
-def test_over_all_pixels_a_map_that_multiplies_with_ink_always_looks_the_same(
+def test_a_map_that_multiplies_with_ink_looks_the_same_over_all_pixels_and_without_signs(
     network: PixelNetwork, pixels: Tensor, classes: Tensor
 ) -> None:
     learnt, random = (
         integrated_gradients(one, pixels, classes, steps=20)
         for one in (network, with_random_weights(network))
     )
-    assert similarity(learnt, random, everywhere=True) > 0.9
+    assert similarity(learnt, random, everywhere=True, signed=False) > 0.9
     assert similarity(learnt, random) < 0.5
+
+
+def test_where_and_with_which_signs_maps_are_compared_are_two_things() -> None:
+    """Two maps of five pixels; the last is 0 in both, the sizes are in the same order."""
+    one, other = torch.tensor([[[1.0, 2, 3, -4, 0]]]), torch.tensor([[[1.0, 2, -3, 4, 0]]])
+    found = {
+        (everywhere, signed): similarity(one, other, everywhere=everywhere, signed=signed)
+        for everywhere in (False, True)
+        for signed in (False, True)
+    }
+    assert found[False, False] == pytest.approx(1)
+    assert found[True, False] == pytest.approx(1)
+    # Ranks without the 0: 2 3 4 1 against 2 3 1 4. With it: 3 4 5 1 2 against 3 4 1 5 2.
+    assert found[False, True] == pytest.approx(1 - 6 * (9 + 9) / (4 * 15))
+    assert found[True, True] == pytest.approx(1 - 6 * (16 + 16) / (5 * 24))
 
 
 def test_the_check_finds_a_map_that_shows_the_image_alone(pixels: Tensor) -> None:

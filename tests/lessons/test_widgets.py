@@ -16,6 +16,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import traitlets
 from IPython.core.formatters import DisplayFormatter
@@ -28,17 +29,21 @@ from mnist_lab.data.mnist import load_mnist
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.data.own_files import load_npz
 from mnist_lab.data.splits import split
+from mnist_lab.export import ExportError
+from mnist_lab.finetuning.masked import make_autoencoder
 from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import Reader
 from mnist_lab.handwriting.strokes import draw_strokes
-from mnist_lab.lessons.widgets import DigitPad, TrainHere
+from mnist_lab.lessons.widgets import DigitAttention, DigitPad, StepHere, TrainHere
 from mnist_lab.lessons.widgets.activations import watch_layers
-from mnist_lab.lessons.widgets.digit_pictures import training_pictures
+from mnist_lab.lessons.widgets.digit_pictures import step_pictures, training_pictures
 from mnist_lab.lessons.widgets.linking import (
     STATIC,
     LinkError,
+    link_attention,
     link_notebook,
     link_page,
+    link_steps,
     link_training,
 )
 from mnist_lab.models.registry import build_model
@@ -121,6 +126,8 @@ class TestLinking:
     def test_every_module_is_used_by_one_of_the_hosts(self) -> None:
         linked = link_page(b"", b"") + link_notebook() + link_training(b"", b"")
         linked += link_notebook(entry="train-notebook.js")
+        linked += link_steps(b"", b"") + link_notebook(entry="step-notebook.js")
+        linked += link_attention(b"") + link_notebook(entry="attention-notebook.js")
         for path in STATIC.iterdir():
             name = re.sub(r"\W", "_", path.name.removesuffix(".js"))
             assert re.search(rf"const \${name}(_text)? = ", linked), path.name
@@ -471,6 +478,62 @@ class TestTrainHere:
         assert sum(map(len, training_pictures())) < 310_000  # bytes of a page
 
 
+class TestStepHere:
+    @pytest.mark.parametrize("network", ["linear", "mlp", "cnn"])
+    def test_a_notebook_keeps_the_element_and_no_script(self, network: str) -> None:
+        one, two = StepHere(network), StepHere(network)
+        data = one._repr_mimebundle_()[0]
+        view = "application/vnd.jupyter.widget-view+json"
+        assert {**data, view: ""} == {**two._repr_mimebundle_()[0], view: ""}
+        assert data["text/html"].startswith(f'<step-here network="{network}">\n<p>A panel')
+        assert data["text/plain"].endswith(network)
+        assert len(data["text/html"]) < 500
+
+    def test_another_network_is_refused_in_a_sentence(self) -> None:
+        with pytest.raises(ValueError, match="steps for 'linear', 'mlp', 'cnn', found 'vit'"):
+            StepHere("vit")
+
+    def test_its_digits_are_the_first_of_those_to_train_on(self) -> None:
+        for content, larger in zip(step_pictures(), training_pictures(), strict=True):
+            small, large = (
+                np.asarray(Image.open(io.BytesIO(one)).convert("L")) for one in (content, larger)
+            )
+            assert len(small) * 2 == len(large)
+            assert np.array_equal(small, large[: len(small)])
+
+
+class TestDigitAttention:
+    def test_a_notebook_keeps_the_element_and_no_weights_and_the_same_in_every_run(self) -> None:
+        vit = build_model("vit", seed=0, width=8, depth=1, heads=2)
+        view = "application/vnd.jupyter.widget-view+json"
+        one, two = (DigitAttention(vit)._repr_mimebundle_()[0] for _ in range(2))
+        assert {**one, view: ""} == {**two, view: ""}
+        assert one["text/html"].startswith("<digit-attention from-cell>\n<p>A sheet")
+        assert len(one["text/html"]) < 500
+        assert one["text/plain"] == "A panel that shows attention"
+
+    @pytest.mark.parametrize(
+        ("decodes", "reads", "told"), [(False, None, True), (True, None, False), (True, True, True)]
+    )
+    def test_the_browser_gets_the_weights_and_whether_the_head_has_learnt(
+        self, decodes: bool, reads: bool | None, told: bool
+    ) -> None:
+        vit = build_model("vit", seed=0, width=8, depth=1, heads=2)
+        model = make_autoencoder(vit, seed=0, width=8) if decodes else vit
+        content = DigitAttention(model, reads=reads).weights
+        length = int.from_bytes(content[:8], "little")
+        card = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["card"])
+        assert card["reads"] is told
+        assert ("decoder" in card) is decodes
+        weights = safetensors.torch.load(content)
+        assert torch.equal(weights["output.bias"], vit.output.bias)
+        assert ("decoder.hidden" in weights) is decodes
+
+    def test_another_network_is_refused_in_a_sentence(self) -> None:
+        with pytest.raises(ExportError, match="shows the attention of a vit"):
+            DigitAttention(build_model("linear", seed=0))  # type: ignore[arg-type]
+
+
 class TestStored:
     """What a notebook keeps of a pad when its kernel is gone."""
 
@@ -525,6 +588,9 @@ class TestStored:
         assert asked
         assert "text/html" not in data
         assert "text/html" not in TrainHere()._repr_mimebundle_()[0]
+        assert "text/html" not in StepHere("mlp")._repr_mimebundle_()[0]
+        vit = build_model("vit", seed=0, width=8, depth=1, heads=2)
+        assert "text/html" not in DigitAttention(vit)._repr_mimebundle_()[0]
         view = "application/vnd.jupyter.widget-view+json"
         assert metadata[view]["colab"]["custom_widget_manager"]["url"] == "https://x/"
 

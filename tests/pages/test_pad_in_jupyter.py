@@ -102,6 +102,15 @@ def test_what_was_read_while_a_stroke_grew_is_said_when_it_ends(
         assert page.evaluate("tried.text('.status')") == "I read b (90 %)."
 
 
+ATTENDS = """
+from mnist_lab.finetuning import make_autoencoder
+from mnist_lab.lessons.widgets import DigitAttention
+from mnist_lab.models import build_model
+
+DigitAttention(make_autoencoder(build_model("vit", seed=0), seed=0))
+"""
+
+
 @pytest.fixture(scope="session")
 def jupyter(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a server for JupyterLab and Notebook 7 with three notebooks; its address."""
@@ -125,6 +134,10 @@ def jupyter(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         "from mnist_lab.lessons.widgets import TrainHere\nTrainHere()"
     )
     nbformat.write(nbformat.v4.new_notebook(cells=[trains], metadata=spec), folder / "trains.ipynb")
+    attends = nbformat.v4.new_code_cell(ATTENDS.strip())
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[attends], metadata=spec), folder / "attends.ipynb"
+    )
     settings = folder / "config" / "labconfig"
     settings.mkdir(parents=True)
     silent = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -224,6 +237,29 @@ def test_in_jupyterlab_a_network_learns_in_the_browser(browser: Browser, jupyter
         panel.get_by_label("Network", exact=True).select_option(label="2 layers: MLP")
         panel.get_by_role("button", name="Start", exact=True).click()
         panel.locator(".where", has_text="Done: after 8 epochs it reads").wait_for()
-        assert float((panel.locator(".accuracy").text_content() or "").split()[0]) > 85
+        assert float((panel.locator(".accuracy").text_content() or "").split()[0]) >= 90
         assert panel.get_by_role("button", name="Compare").count() == 0  # it has no other network
+        assert errors == []
+
+
+def test_in_jupyterlab_the_notebooks_own_transformer_looks_and_paints(
+    browser: Browser, jupyter: str
+) -> None:
+    with browser.new_context(viewport=DESK) as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{jupyter}/lab/workspaces/attends/tree/attends.ipynb?token=pad")
+        wait_for_kernel(page, jupyter, "attends.ipynb")
+        run_cell(page, 0)
+        panel = page.locator(".digit-attention-host")
+        assert panel.locator(".map").count() == 16
+        assert panel.locator(".bars").count() == 0  # its head has learnt nothing
+        panel.get_by_role("button", name="Clear").click()
+        draw_with_mouse(page, DIGITS[5], panel)
+        panel.locator(".looks", has_text="looks most at").wait_for()
+        panel.get_by_role("button", name="Row 2, column 2").focus()
+        page.keyboard.press("h")  # a key of the panel, not of the notebook
+        panel.locator(".cover", has_text="1 patch of 16 is hidden. What it paints has").wait_for()
         assert errors == []

@@ -10,13 +10,13 @@ import torch
 from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
-from mnist_lab.export import web_bytes
+from mnist_lab.export import pack_web, web_bytes
 from mnist_lab.few_bits import quantise_network
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.training.cards import ModelCard
 from tests.drawn_digits import Stroke, drawings
 from tests.pages.pads import FRAMES
-from tests.pages.workbench import call, network, read_there, workbench
+from tests.pages.workbench import call, network, read_there, through_the_door, workbench
 
 pytestmark = pytest.mark.site
 
@@ -85,6 +85,38 @@ def test_weights_in_few_bits_are_the_same_in_both(
         whole, expected = (net(pixels).numpy() for net in (model, quantise_network(model, bits)))
     assert np.abs(found - expected).max() < 1e-4
     assert np.abs(found - whole).max() > 1e-3  # something was rounded
+
+
+# --- Model files ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_compressed_model_goes_through_the_door(bench: Page, bits: int | None) -> None:
+    content = web_bytes(*network("quick_cnn", width=3), bits=bits)
+    said, used = through_the_door(bench, pack_web(content))
+    assert said.startswith("Your model reads now")
+    assert used == content
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pack_web(bytes(50_000_000)), "larger than 2 MB"),  # 50 kB that unpack to 50 MB
+        (pack_web(b"Dear diary"), "no safetensors file"),
+        (pack_web(b""), "too short"),
+        (pack_web(bytes(range(256)) * 9)[:-9], "cannot be unpacked"),
+        (b"\x1f\x8b" + bytes(50), "cannot be unpacked"),
+        (b"\x1f\x8b", "cannot be unpacked"),
+    ],
+    ids=["bomb", "text", "empty", "cut", "no gzip", "two bytes"],
+)
+def test_what_does_not_unpack_to_a_model_changes_nothing(
+    bench: Page, content: bytes, says: str
+) -> None:
+    said, used = through_the_door(bench, content)
+    assert says in said
+    assert said.endswith("goes on reading.")
+    assert used == b""
 
 
 # --- Strokes -------------------------------------------------------------------------------------

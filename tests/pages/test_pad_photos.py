@@ -142,7 +142,7 @@ def test_what_is_doubtful_or_was_not_read_is_said(browser: Browser, address: str
     form.pen.polygon((390, 40, 450, 40, 450, 100, 390, 100), fill=255)
     with opened(browser, address, "served", HOME) as (page, _):
         give(page, ("a.png", "image/png", png_of(form.photograph())))
-        said = said_of(page, "1 mark, in dashed boxes, was not read: too low for a digit")
+        said = said_of(page, "1 mark, in a dashed box, was not read: too low for a digit")
         assert "I read 3 digits" in said
         probabilities = page.evaluate(
             "document.querySelector('digit-pad').photo.page.lines.flat().map((d) => d.probability)"

@@ -15,10 +15,10 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from mnist_lab.data.mnist import MNIST
-from mnist_lab.handwriting.found import FoundDigit, Steps, search_page
-from mnist_lab.handwriting.ink import HandwritingError
+from mnist_lab.handwriting.found import TOO_LOW, FoundDigit, Steps, Unread, search_page
+from mnist_lab.handwriting.ink import AT_THE_EDGE, IN_A_FRAME, TOO_FAINT, HandwritingError
 from mnist_lab.handwriting.simulated_pages import PHOTOS, photograph
-from tests.handwriting.forms import Form, make_form
+from tests.handwriting.forms import make_form, write_beside
 from tests.handwriting.pictures import make_page
 
 pytestmark = pytest.mark.site
@@ -34,7 +34,7 @@ FIND = """async (file) => {
     const { lines, unread } = modules.photo.searchAtOnce(pixels);
     const edges = ({ left, top, right, bottom }) => [left, top, right, bottom];
     const digits = lines.flat().map(({ image, box }) => ({ image: [...image], box: edges(box) }));
-    return { digits, unread: unread.map(edges) };
+    return { digits, unread: unread.map((one) => [one.reason, ...edges(one)]) };
   } catch (error) {
     if (error instanceof modules.photo_pieces.PhotoError) return { said: error.message };
     throw error;
@@ -53,14 +53,14 @@ def ask(page: Page, content: bytes) -> dict[str, Any]:
     return found
 
 
-def find_there(page: Page, picture: Pixels) -> tuple[list[FoundDigit], list[list[int]]]:
+def find_there(page: Page, picture: Pixels) -> tuple[list[FoundDigit], list[Unread]]:
     """What the page's JavaScript finds in a picture, as `search_page` gives it."""
     found = ask(page, png_of(picture))
     digits = [
         FoundDigit(np.reshape(digit["image"], (28, 28)).astype(np.uint8), tuple(digit["box"]))
         for digit in found["digits"]
     ]
-    return digits, found["unread"]
+    return digits, [Unread(tuple(edges), reason) for reason, *edges in found["unread"]]
 
 
 # What two images may differ by, as a share of the grey range: a digit laid one pixel aside differs
@@ -130,15 +130,17 @@ def test_a_digit_that_fills_its_picture(bench: Page, mnist: MNIST, side: int) ->
     assert max(found.difference) < CLOSE_ON_AVERAGE
 
 
-def test_a_minus_sign_is_told_and_not_read(bench: Page, mnist: MNIST) -> None:
-    form = Form(500, 140, mnist.train.images[500:])
-    for middle in (100, 300):
-        form.write(middle, 70, 54)
-    form.rule(180, 70, 215, 70, width=5)
-    digits, unread = find_there(bench, form.photograph())
-    assert len(digits) == 2
-    ((left, top, right, bottom),) = unread
-    assert np.abs(np.subtract((left, top, right, bottom), (180, 68, 215, 73))).max() <= 4
+@pytest.mark.parametrize("reason", [TOO_LOW, TOO_FAINT, AT_THE_EDGE, IN_A_FRAME])
+def test_what_is_not_read_is_told_as_python_tells_it(
+    bench: Page, mnist: MNIST, reason: str
+) -> None:
+    form, _ = write_beside(reason, mnist.train.images[500:])
+    picture = form.photograph()
+    (_, here), (_, there) = search_page(picture, steps=REDUCED), find_there(bench, picture)
+    assert {one.reason for one in there} == {one.reason for one in here} == {reason}
+    boxes = np.array([one.box for one in here])
+    for one in there:
+        assert np.abs(boxes - one.box).max(axis=1).min() <= APART
 
 
 # --- What cannot be read -------------------------------------------------------------------------

@@ -14,7 +14,13 @@ from playwright.sync_api import Browser, Page
 
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.export import web_bytes
-from mnist_lab.lessons.widgets.linking import link_notebook, link_page, link_training
+from mnist_lab.lessons.widgets.linking import (
+    link_attention,
+    link_notebook,
+    link_page,
+    link_steps,
+    link_training,
+)
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.cards import ModelCard
 
@@ -41,7 +47,8 @@ def workbench(browser: Browser) -> Iterator[Page]:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.set_content("<!doctype html><title>Workbench</title><main></main>")
         page.evaluate("window.modules = {}")
-        for linked in (link_training(b"", b""), link_page(web_bytes(*network()), b"")):
+        scripts = (link_attention(b""), link_training(b"", b""), link_steps(b"", b""))
+        for linked in (*scripts, link_page(web_bytes(*network()), b"")):
             inside, _, _ = linked.rpartition("})();")
             names = re.findall(r"^const \$(\w+) = \(\(\) => \{$", inside, re.MULTILINE)
             modules = ", ".join(f"{name}: ${name}" for name in names)
@@ -77,3 +84,21 @@ def read_there(page: Page, content: bytes, images: np.ndarray) -> np.ndarray:
         [base64.b64encode(content).decode(), images.reshape(len(images), -1).tolist()],
     )
     return np.array(logits)
+
+
+def through_the_door(page: Page, content: bytes) -> tuple[str, bytes]:
+    """What the pad's own-model door says of a file, and the bytes that it hands on."""
+    said, used = page.evaluate(
+        """async (text) => {
+          let used = [];
+          const door = new modules.own_model.OwnModel((bytes) => {
+            modules.forward.openNetwork(bytes);
+            used = [...bytes];
+          });
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          await door.take([new File([bytes], "a.safetensors.gz")]);
+          return [door.status.textContent, used];
+        }""",
+        base64.b64encode(content).decode(),
+    )
+    return said, bytes(used)

@@ -164,7 +164,7 @@ class TestNames:
 
 HEAVY = ("torch", "torchvision", "sklearn", "PIL", "matplotlib")
 # A reader is a network with its card, so it may bring torch in.
-WITH_A_NETWORK = {"handwriting.reader"}
+WITH_A_NETWORK = {"handwriting.reader", "handwriting.tables"}
 
 
 def all_of(room: str) -> list[str]:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nbformat
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from benchmarks import (
     baselines,
     chapters,
     compiled,
+    drift,
     ensemble,
     finetuning,
     forgetting,
@@ -40,6 +42,7 @@ from benchmarks import (
     robustness,
     scaling,
     schedules,
+    serving,
     speed,
     step,
     transformers,
@@ -50,9 +53,11 @@ from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.data.splits import keep_classes, split
 from mnist_lab.finetuning.freezing import count_trainable
+from mnist_lab.handwriting.reader import Reader
 from mnist_lab.lessons.records import load_record, summarise
 from mnist_lab.models.architecture import count_parameters
 from mnist_lab.models.registry import build_model
+from mnist_lab.serving.service import make_app, run_in_background
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.loop import start_training
@@ -112,7 +117,8 @@ class TestEveryScript:
         [
             ("ablation", ["--seeds", "5"]),
             ("architectures", ["--seeds", "3"]),
-            ("articles", ["--seeds", "3"]),
+            ("articles", ["--seeds", "3", "--forms", "as_printed", "corrected"]),
+            ("articles", ["--seeds", "1", "--forms", "as_promised", "--only", "article_002"]),
             ("backbone", ["--draws", "3", "--labels", "100", "1000"]),
             ("backbone", ["--sizes"]),
             ("finetuning", ["--draws", "10"]),
@@ -1201,6 +1207,68 @@ class TestWriters:
         assert found["standard_error_of_digits"] == pytest.approx(of_digits, abs=5e-5)
         ratio = (found["standard_error_by_writer"] / of_digits) ** 2
         assert found["design_effect"] == pytest.approx(ratio, rel=0.02)
+
+
+class TestServing:
+    def test_nothing_lost_or_mixed_up_goes_unseen(self, mnist: MNIST) -> None:
+        reader = Reader(build_model("linear", seed=0))
+        sheets = serving.make_sheets(mnist.train.images[:4], reader)
+        assert len({str(seen) for seen in sheets.seen}) == 4  # each digit has a place of its own
+        wrong = replace(sheets, seen=sheets.seen[::-1])
+        none = replace(sheets, contents=[b"no picture"] * 4)
+        found = []
+        with (
+            run_in_background(make_app(reader)) as address,
+            httpx.Client(base_url=address, trust_env=False) as client,
+        ):
+            for sent in (sheets, wrong, none):
+                waited = serving.Waited()
+                for places in ([0], [1, 2, 3]):
+                    waited.seconds.append(sent.ask(client, places, waited))
+                found.append((waited.lost, waited.mixed_up))
+        assert found == [(0, 0), (0, 4), (4, 0)]
+
+    def test_what_is_kept_of_the_seconds(self) -> None:
+        waited = serving.Waited([0.01] * 98 + [1.0] * 2, wall=[2.0, 1.0, 4.0], pictures=[100] * 3)
+        kept = waited.to_json()
+        assert (kept["requests"], kept["p50"], kept["mean"]) == (100, 10.0, 29.8)
+        assert len(kept["percentiles"]) == 101
+        assert kept["percentiles"][-1] == 1_000
+        assert kept["pictures_per_second"] == 50  # the median of three rounds
+
+
+class TestDrift:
+    def test_a_page_leans_as_a_whole(self) -> None:
+        turned = np.repeat(drift.TURNS[:, None], 5, axis=1).astype(float)
+        alone, pages = (
+            drift.draw_leaning(turned, 1_000, page, np.random.default_rng(0)) for page in (1, 20)
+        )
+        assert (pages.reshape(-1, 20) == pages.reshape(-1, 20)[:, :1]).all()
+        assert np.mean(alone[1:] == alone[:-1]) < 0.5
+        assert alone.std() == pytest.approx(drift.LEAN, rel=0.15)
+
+    def test_a_change_comes_step_by_step(self) -> None:
+        pools = [np.full(3, float(step)) for step in range(3)]
+        drawn = drift.draw_changed(pools, np.random.default_rng(0))
+        assert len(drawn) == drift.CHANGED
+        assert (np.diff(drawn) >= 0).all()
+        assert [int((drawn == step).sum()) for step in range(3)] == [250, 250, 500]
+
+    @pytest.mark.parametrize("name", ["cumulative sum", "ADWIN", "Page-Hinkley"])
+    def test_each_detector_keeps_to_its_chance_and_hears_a_fall(self, name: str) -> None:
+        draw, way = np.random.default_rng(0), drift.make_ways()[name]
+        usual = draw.normal(0.9, 0.05, 5_000)
+        streams = [draw.choice(usual, drift.USUAL) for _ in range(40)]
+        setting = drift.choose_setting(name, way, usual, streams)
+
+        def listen(values: np.ndarray) -> int | None:
+            return drift.first_alarm(way.make(setting, 0.9, 0.05), values)
+
+        assert sum(listen(one) is not None for one in streams) <= 5
+        fallen = np.concatenate([usual[:300], usual[300:600] - 0.05])
+        alarm = listen(fallen)
+        assert alarm is not None
+        assert 300 <= alarm < 500
 
 
 class TestAblation:

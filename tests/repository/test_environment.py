@@ -29,7 +29,11 @@ from tools.rooms import Module, imported_modules, read_modules
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "notebooks").glob("ch*.ipynb"))
 # conda-forge calls these otherwise than PyPI.
-CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+    "prometheus-client": "prometheus_client",
+}
 # What a library that trains networks on images needs; pyproject.toml argues for anything more.
 CORE = {"torch", "numpy", "pillow", "safetensors", "tqdm"}
 
@@ -53,8 +57,8 @@ def extras() -> dict[str, list[Requirement]]:
 
 
 def for_readers() -> dict[str, Requirement]:
-    """Return what whoever runs the chapters needs: the library's dependencies and two extras."""
-    more = extras()["chapters"] + extras()["large"]
+    """Return what whoever runs the chapters needs: the library's dependencies and three extras."""
+    more = extras()["chapters"] + extras()["large"] + extras()["serve"]
     return core() | {canonicalize_name(entry.name): entry for entry in more}
 
 
@@ -258,14 +262,18 @@ with open("file"):
                 for package, _ in foreign_imports(ast.parse(code)):
                     assert distributions_of(package) & for_readers().keys(), package
 
-    def test_make_trains_the_pages_network_anew_when_anything_it_imports_changes(self) -> None:
+    @pytest.mark.parametrize("script", ["recogniser", "transformer"])
+    def test_make_trains_a_pages_network_anew_when_anything_it_imports_changes(
+        self, script: str
+    ) -> None:
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         match = re.search(r"^RECOGNISER_SOURCES :=((?:.*\\\n)*.*)", makefile, re.MULTILINE)
         assert match
         listed = set(re.findall(r"[\w/*]+\.py", match[1]))
         modules = read_modules()
-        script = ast.parse((ROOT / "book" / "recogniser.py").read_text(encoding="utf-8"))
-        waiting, seen = [Module("recogniser", script)], set()
+        assert f"book/{script}.py $(RECOGNISER_SOURCES)" in makefile
+        tree = ast.parse((ROOT / "book" / f"{script}.py").read_text(encoding="utf-8"))
+        waiting, seen = [Module(script, tree)], set()
         while waiting:
             for name in imported_modules(waiting.pop(), modules) - seen:
                 seen.add(name)

@@ -12,7 +12,7 @@ from mnist_lab.finetuning.quantising import QuantisedLinear
 from mnist_lab.lessons.records import load_record
 from mnist_lab.models.minilm import load_patch_reader
 
-FROZEN = ("pretrained", "shuffled", "random")
+FROZEN = ("pretrained", "shuffled", "random", "stretched")
 ADAPTED = ("lora", "quantised")
 
 
@@ -28,7 +28,7 @@ def matrices(model: nn.Module) -> dict[str, torch.Tensor]:
 class TestRivals:
     def test_the_frozen_ones_let_the_same_numbers_learn(self) -> None:
         names = [learning(large.build_rival(name, 0)) for name in FROZEN]
-        assert names[0] == names[1] == names[2]
+        assert all(others == names[0] for others in names)
         assert {name for name in names[0] if name.startswith("blocks.0.")} == {
             f"blocks.0.norm{i}.{key}" for i in (1, 2) for key in ("weight", "bias")
         }
@@ -61,6 +61,19 @@ class TestRivals:
         for name in ("embedding.weight", "positions"):
             assert torch.equal(ours[name], theirs[name])
         assert not torch.equal(ours["blocks.0.query.weight"], theirs["blocks.0.query.weight"])
+
+    def test_stretched_ones_are_the_random_ones_as_large_as_the_pretrained(self) -> None:
+        ours, drawn, theirs = (
+            matrices(large.build_rival(n, 3)) for n in ("stretched", "random", "pretrained")
+        )
+        for name, tensor in ours.items():
+            factor = theirs[name].std() / drawn[name].std()
+            torch.testing.assert_close(tensor, factor * drawn[name])
+            torch.testing.assert_close(tensor.std(), theirs[name].std())
+        stretched, random = (large.build_rival(n, 3).state_dict() for n in ("stretched", "random"))
+        kept = stretched.keys() - {f"blocks.{name}" for name in ours}
+        assert kept
+        assert all(torch.equal(stretched[name], random[name]) for name in kept)
 
 
 class TestLadder:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
+from fastapi import FastAPI
 from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_lab.data import load_mnist
 from mnist_lab.handwriting import Reader
 from mnist_lab.models import build_model
-from mnist_lab.serving.service import Limits, ServiceError, listen, make_app
+from mnist_lab.serving.service import (
+    Limits,
+    ServiceError,
+    listen,
+    make_app,
+    run_in_background,
+)
 
 CLIENTS = 16
 
@@ -47,18 +54,11 @@ def pictures() -> list[bytes]:
 
 
 def run_service(reader: Reader, limits: Limits | None = None) -> Iterator[httpx.Client]:
-    waiting = listen("127.0.0.1", 0)
-    config = uvicorn.Config(make_app(reader, limits), log_level="error", access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [waiting]})
-    thread.start()
-    address = f"http://127.0.0.1:{waiting.getsockname()[1]}"
-    try:
-        with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
+    with (
+        run_in_background(make_app(reader, limits)) as address,
+        httpx.Client(base_url=address, timeout=60, trust_env=False) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -244,3 +244,61 @@ def test_a_port_that_is_taken(reader: Reader) -> None:
         port = first.getsockname()[1]
         with pytest.raises(ServiceError, match=f"127.0.0.1:{port} cannot be listened to"):
             listen("127.0.0.1", port)
+
+
+class TestInTheBackground:
+    def test_it_answers_within_the_block_and_not_after_it(self, reader: Reader) -> None:
+        before = threading.active_count()
+        with run_in_background(make_app(reader)) as address:
+            assert httpx.get(f"{address}/health", trust_env=False).json()["status"] == "ok"
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{address}/health", trust_env=False)
+        assert threading.active_count() == before
+
+    def test_it_ends_with_a_block_that_fails(self, reader: Reader) -> None:
+        with pytest.raises(ZeroDivisionError), run_in_background(make_app(reader)) as address:
+            raise ZeroDivisionError
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{address}/health", trust_env=False)
+
+    def test_what_was_asked_when_the_block_ends_is_answered(
+        self, reader: Reader, pictures: list[bytes]
+    ) -> None:
+        blocked = Blocked(reader)
+        app = make_app(blocked)  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as clients:
+            with run_in_background(app) as address:
+                asked = clients.submit(httpx.post, f"{address}/read", content=pictures[0])
+                while app.state.service.asked == 0:
+                    time.sleep(0.01)
+                threading.Timer(0.1, blocked.free.set).start()
+            assert asked.result().status_code == 200
+
+    def test_two_at_a_time_have_two_addresses(self, reader: Reader) -> None:
+        with (
+            run_in_background(make_app(reader)) as one,
+            run_in_background(make_app(reader)) as other,
+        ):
+            assert one != other
+
+    def test_a_port_that_is_taken(self, reader: Reader) -> None:
+        with run_in_background(make_app(reader)) as address:
+            port = int(address.rpartition(":")[2])
+            with (
+                pytest.raises(ServiceError, match="cannot be listened to"),
+                run_in_background(make_app(reader), port),
+            ):
+                pass  # pragma: no cover
+
+    def test_what_cannot_begin_is_told(self, reader: Reader) -> None:
+        @asynccontextmanager
+        async def fails(_: FastAPI) -> AsyncIterator[None]:
+            raise OSError("no weights")
+            yield
+
+        app = FastAPI(lifespan=fails)
+        with (
+            pytest.raises(ServiceError, match="ended before it had begun"),
+            run_in_background(app),
+        ):
+            pass  # pragma: no cover

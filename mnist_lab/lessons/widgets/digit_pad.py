@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import reprlib
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from numbers import Real
@@ -37,11 +36,11 @@ from mnist_lab.handwriting.ink import HandwritingError
 from mnist_lab.handwriting.reader import Reader, load_reader
 from mnist_lab.handwriting.strokes import draw_strokes
 from mnist_lab.lessons.widgets.activations import watch_layers
+from mnist_lab.lessons.widgets.browser_panels import BrowserPanel
 from mnist_lab.lessons.widgets.linking import link_notebook
 from mnist_lab.training.cards import ModelCard
 
 with needs_extra("chapters"):
-    import anywidget
     import traitlets
 
 _SMALLEST = 0.03  # of the sheet; what is smaller is a slip of the hand (panel.js has the same)
@@ -95,7 +94,7 @@ def _as_point(value: Any) -> list[float]:
     return point
 
 
-class DigitPad(anywidget.AnyWidget):
+class DigitPad(BrowserPanel):
     """A sheet to draw on, read by `model` as you draw.
 
     Parameters
@@ -200,32 +199,16 @@ class DigitPad(anywidget.AnyWidget):
         ]
         self.activations = b"".join(maps.tobytes() for _, maps in found)
 
-    # ipywidgets 7 has a method of this name, which would be asked first and knows no picture.
-    _ipython_display_ = None
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Return the live view, and for where none can live a picture and a sentence.
-
-        The text is the same in every run, so that stored outputs can be compared.
-        """
-        bundle = super()._repr_mimebundle_(**kwargs)
-        assert bundle is not None  # a widget with a view has one
-        data, metadata = bundle  # in Colab the metadata name the manager for such widgets
-        data = data | {"text/plain": "A pad to draw on", "text/html": self._still()}
-        if "google.colab" in sys.modules:
-            del data["text/html"]  # it must not be preferred to the view
-        return data, metadata
-
-    def _still(self) -> str:
-        """Return the pad of a page without a kernel; between the tags is what needs no script."""
+    def _still(self) -> tuple[str, str]:
         attributes = "from-cell" if self.reads else "only-draws"
         attributes += "".join(f" {name}" for name in ("layers", "kernel") if getattr(self, name))
         picture = base64.b64encode(PICTURE.read_bytes()).decode()
-        return (
+        element = (
             f"<digit-pad {attributes}>\n"
             f'<p><img alt="{ALT}" width="560" src="data:image/png;base64,{picture}"></p>\n'
             f"<p>{SENTENCE}</p>\n</digit-pad>"
         )
+        return "A pad to draw on", element
 
     def clear(self) -> None:
         """Take an empty sheet."""

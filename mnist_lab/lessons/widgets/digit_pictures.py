@@ -2,6 +2,7 @@
 
     content = picture_of(digits, rows=20)         # a PNG of 200 digits
     train, others = training_pictures()           # what a network in the page learns from
+    train, others = step_pictures()               # fewer, for steps that are taken one by one
 
 Sixteen shades are half a byte a pixel, and the eye misses none of the others.
 """
@@ -19,6 +20,7 @@ from mnist_lab.data.splits import split
 
 SHADES = 16
 TRAIN_ROWS, OTHER_ROWS = 200, 100  # digits of each class
+STEP_TRAIN_ROWS, STEP_OTHER_ROWS = 100, 50  # the same, for steps
 
 
 def picture_of(digits: DigitSet, rows: int = 20) -> bytes:
@@ -41,5 +43,14 @@ def training_pictures() -> tuple[bytes, bytes]:
     Both are from MNIST's training file, as `split` parts it, so that no page looks at the test set;
     each class is there as often as every other.
     """
+    return _both_pictures(TRAIN_ROWS, OTHER_ROWS)
+
+
+def step_pictures() -> tuple[bytes, bytes]:
+    """Return the first half of each of the `training_pictures`: 1,000 digits, and 500 others."""
+    return _both_pictures(STEP_TRAIN_ROWS, STEP_OTHER_ROWS)
+
+
+def _both_pictures(train_rows: int, other_rows: int) -> tuple[bytes, bytes]:
     train, validation = split(load_mnist().train, seed=0)
-    return picture_of(train, TRAIN_ROWS), picture_of(validation, OTHER_ROWS)
+    return picture_of(train, train_rows), picture_of(validation, other_rows)

@@ -2,6 +2,8 @@
 
     link_page(weights, digits)   # a classic script that brings <digit-pad> to life
     link_training(train, others) # another, for <train-here>
+    link_steps(train, others)    # another, for <step-here>
+    link_attention(weights)      # and one for <digit-attention>
     link_notebook()              # an ES module for anywidget
 
 A page that is opened from disk loads no modules, and a notebook hands the browser one text. So the
@@ -56,6 +58,28 @@ def link_training(train: bytes, others: bytes, static: Path = STATIC) -> str:
         PNGs of MNIST digits, ten classes in a row: those to learn from, and others to score with.
     """
     return _write_script("train-here.js", static, train, others)
+
+
+def link_steps(train: bytes, others: bytes, static: Path = STATIC) -> str:
+    """Return a classic script for pages on which gradient steps are taken one by one.
+
+    Parameters
+    ----------
+    train, others : bytes
+        PNGs of MNIST digits, ten classes in a row: those to learn from, and others to score with.
+    """
+    return _write_script("step-here.js", static, train, others)
+
+
+def link_attention(weights: bytes, static: Path = STATIC) -> str:
+    """Return a classic script for pages that show a transformer's attention.
+
+    Parameters
+    ----------
+    weights : bytes
+        What `export.transformer_bytes` wrote.
+    """
+    return _write_script("digit-attention.js", static, weights)
 
 
 def link_notebook(static: Path = STATIC, entry: str = "notebook.js") -> str:

@@ -53,7 +53,10 @@ class DigitPad extends HTMLElement {
       network: () => this.network,
       image: () => this.panel.image,
       oldDigits,
-      onKeep: () => this.panel.pad.clear(),
+      onKeep: (detail) => {
+        this.panel.pad.clear();
+        this.dispatchEvent(new CustomEvent("digit-kept", { detail, bubbles: true })); // to train on
+      },
       onLearn: () => {
         this.panel.changed(true);
         this.photo.readAgain();
@@ -147,6 +150,11 @@ class DigitPad extends HTMLElement {
 
   set strokes(strokes) {
     this.panel.pad.strokes = strokes;
+  }
+
+  /** What has been kept under "Teach it": { image, name } each. */
+  get kept() {
+    return this.lesson?.examples ?? [];
   }
 
   /** The book's own network, for whoever wants to compare another with it. */

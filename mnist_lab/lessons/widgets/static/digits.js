@@ -36,3 +36,12 @@ export async function readBoth(train, others) {
   const [first, second] = await Promise.all([train, others].map(readDigits));
   return { train: first, validation: second };
 }
+
+/** Both sets of digits of a widget in a notebook, which were sent as the bytes of their pictures. */
+export function readSent(model) {
+  const addresses = ["train", "others"].map((name) =>
+    URL.createObjectURL(new Blob([model.get(name)], { type: "image/png" })));
+  const digits = readBoth(...addresses);
+  digits.finally(() => addresses.forEach((address) => URL.revokeObjectURL(address)));
+  return digits;
+}

@@ -232,7 +232,7 @@ const ARCHITECTURES = {
 /** Open the bytes of a web export; throws a FileError with one sentence if they are none. */
 export function openNetwork(bytes) {
   const { metadata, tensors } = readSafetensors(bytes);
-  const card = readCard(metadata.get("card"));
+  const card = readCard(metadata.get("card"), Object.keys(ARCHITECTURES));
   const architecture = ARCHITECTURES[card.model];
   const shapes = architecture.shapes(
     (name) => tensors.get(name)?.shape[0] ?? 0, card.classNames.length,
@@ -286,7 +286,8 @@ function costOf(step) {
   return step.values.length * perNumber;
 }
 
-function readCard(text) {
+/** What a file says of its network; `known` are the architectures that can be computed here. */
+export function readCard(text, known) {
   let card = null;
   try {
     card = JSON.parse(text);
@@ -298,7 +299,7 @@ function readCard(text) {
     "The file was not written by python -m mnist_lab export --format web (of this version).",
   );
   const { model, normalisation, input_size: size, class_names: names } = card;
-  demand(typeof model === "string" && Object.hasOwn(ARCHITECTURES, model),
+  demand(known.includes(model),
     `This page cannot compute the architecture ${shorten(model)}.`);
   demand(Array.isArray(size) && size[0] === SIDE && size[1] === SIDE,
     "The model takes images of another size than 28x28.");
@@ -314,11 +315,13 @@ function readCard(text) {
   const { mean, deviation } = normalisation ?? {};
   demand(Number.isFinite(mean) && Number.isFinite(deviation) && deviation > 1e-6,
     "The file's description of its model cannot be read.");
-  return { model, bits, mean, deviation, classNames: names.slice() };
+  const { arguments: sizes, decoder, reads, scores } = card; // of a transformer
+  const whole = { model, bits, mean, deviation, classNames: names.slice() };
+  return { ...whole, arguments: sizes, decoder, reads, scores };
 }
 
 /** Put weights in place of levels: rows of whole numbers of a few bits, each times its scale. */
-function unpackAll(tensors, shapes, bits) {
+export function unpackAll(tensors, shapes, bits) {
   for (const [name, shape] of Object.entries(shapes)) {
     const packed = tensors.get(name);
     if (!(packed?.values instanceof Uint8Array)) continue;
@@ -341,7 +344,8 @@ function unpackAll(tensors, shapes, bits) {
   }
 }
 
-function checkShapes(card, tensors, expected) {
+/** Demand that a file holds tensors of these shapes, and no others. */
+export function checkShapes(card, tensors, expected) {
   for (const [name, shape] of Object.entries(expected)) {
     const found = tensors.get(name)?.shape;
     demand(found, `${name} is missing, so this is no ${card.model}.`);

@@ -41,7 +41,7 @@ export class KernelView {
       make("div", { className: "folded" },
         make("p", {}, "Laid over each pixel of the 28×28 image, the nine numbers are multiplied with " +
           "what is under them and summed up. The first layer of the book's network has sixteen such " +
-          "kernels, of 5×5, which nobody wrote down: it learned them."),
+          "kernels, of 5×5, which nobody wrote down: it learnt them."),
         make("div", { className: "row" },
           make("label", {}, "Start from ", this.choice),
           make("div", { className: "kernel", role: "group", "aria-label": "Kernel" }, ...this.numbers),

@@ -43,13 +43,14 @@ export class Input extends Layer {
   }
 }
 
-/** A convolution without bias: a linear layer over the patches that its kernels see. */
+/** A convolution: a linear layer over the patches that its kernels see. With a bias only if asked. */
 export class Convolution extends Layer {
-  constructor(name, before, channels, side, stride, padding) {
+  constructor(name, before, channels, side, stride, padding, hasBias = false) {
     const along = (length) => Math.floor((length + 2 * padding - side) / stride) + 1;
     super(name, before, channels, along(before.height), along(before.width));
     this.weight = makeParameter(`${name}.weight`, [channels, before.channels, side, side]);
-    this.parameters = [this.weight];
+    this.bias = makeParameter(`${name}.bias`, [channels]); // stays 0 where it is no parameter
+    this.parameters = hasBias ? [this.weight, this.bias] : [this.weight];
     this.length = before.channels * side * side; // of one patch
     this.fanIn = this.length;
     this.sources = this.findSources(side, stride, padding);
@@ -86,6 +87,7 @@ export class Convolution extends Layer {
   forward(count) {
     const { before, sources, patches, length, area, channels, values } = this;
     const kernels = this.weight.values;
+    const biases = this.bias.values;
     for (let image = 0; image < count; image += 1) {
       const start = image * before.size;
       const first = image * sources.length;
@@ -100,7 +102,8 @@ export class Convolution extends Layer {
         for (; channel + 3 < channels; channel += 4, target += 4 * area) {
           const one = channel * length;
           const [two, three, four] = [one + length, one + 2 * length, one + 3 * length];
-          let [a, b, c, d] = [0, 0, 0, 0];
+          let [a, b] = [biases[channel], biases[channel + 1]];
+          let [c, d] = [biases[channel + 2], biases[channel + 3]];
           for (let k = 0; k < length; k += 1) {
             const value = patches[patch + k];
             a += value * kernels[one + k];
@@ -114,7 +117,7 @@ export class Convolution extends Layer {
           values[target + 3 * area] = d;
         }
         for (; channel < channels; channel += 1, target += area) {
-          let sum = 0;
+          let sum = biases[channel];
           for (let k = 0; k < length; k += 1) sum += patches[patch + k] * kernels[channel * length + k];
           values[target] = sum;
         }
@@ -126,6 +129,7 @@ export class Convolution extends Layer {
     const { before, sources, patches, length, area, channels, gradient, patchGradient } = this;
     const { values: kernels, gradient: kernelGradient } = this.weight;
     kernelGradient.fill(0);
+    this.bias.gradient.fill(0);
     if (!before.isInput) before.gradient.fill(0, 0, count * before.size);
     for (let image = 0; image < count; image += 1) {
       for (let place = 0; place < area; place += 1) {
@@ -135,6 +139,7 @@ export class Convolution extends Layer {
         for (let channel = 0; channel < channels; channel += 1) {
           const slope = gradient[image * this.size + channel * area + place];
           if (slope === 0) continue; // three of four are, where pooling follows
+          this.bias.gradient[channel] += slope;
           const kernel = channel * length;
           if (before.isInput) {
             for (let k = 0; k < length; k += 1) {

@@ -11,7 +11,7 @@ export class OwnModel {
     this.use = use;
     this.asked = 0; // numbers what was asked for: a file that is read slowly does not win later
     this.status = make("p", { role: "status", className: "said" });
-    this.input = make("input", { type: "file", accept: ".safetensors" });
+    this.input = make("input", { type: "file", accept: ".safetensors,.gz" });
     this.input.addEventListener("change", () => this.take([...this.input.files]));
     this.back = make("button", { type: "button", hidden: true }, "Back to the book's network");
     this.back.addEventListener("click", () => {

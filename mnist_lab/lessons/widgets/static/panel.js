@@ -3,7 +3,7 @@
 import { findBest } from "./forward.js";
 import { MOST_POINTS, Pad } from "./pad.js";
 import { drawStrokes, measure } from "./preprocess.js";
-import { BarsView, ImageView, PixelsView, make, percent } from "./views.js";
+import { BarsView, ImageView, PixelsView, make, percent, whenColoursChange } from "./views.js";
 import css from "./digit-pad.css";
 
 const SMALLEST = 0.03; // of the sheet: what is smaller is a slip, not a digit
@@ -147,14 +147,7 @@ export class Panel {
 
   /** Paint anew when the page or the system changes between light, dark and high contrast. */
   watchColours() {
-    const paint = () => requestAnimationFrame(() => this.pictures.forEach(
+    whenColoursChange(() => this.pictures.forEach(
       (picture) => (picture.redraw ?? picture.paint).call(picture)));
-    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(prefers-contrast: more)"]) {
-      window.matchMedia(query).addEventListener("change", paint);
-    }
-    const observer = new MutationObserver(paint);
-    for (const element of [document.documentElement, document.body]) {
-      observer.observe(element, { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
-    }
   }
 }

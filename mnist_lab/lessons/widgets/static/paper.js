@@ -7,12 +7,13 @@
 
 import {
   above, bothWays, close, each, frame, label, largestOf, like, narrow, otsu, quantileOf, reduce, rimOf,
-  soften, strokeWidth, widen,
+  sample, soften, strokeWidth, widen,
 } from "./raster.js";
 
 const SIDE = 400; // pixels of the small copy's longer side, in which the paper is looked for
 // Brightness as the eye has it (ITU-R 601-2), then red, green and blue.
 const CHANNELS = [[19595, 38470, 7471], [65536, 0, 0], [0, 65536, 0], [0, 0, 65536]];
+const FAINT = 0.25; // of the threshold: fainter ink is not even told of
 const TINY = 60; // pixels of a shorter side; in less there is no room for a shadow
 
 /** Turn colours into the grey in which ink is clearest: brightness, or one of the three colours. */
@@ -215,24 +216,38 @@ function everySecond({ values, width, height }) {
 }
 
 /** What the grain of the paper and the noise of a sensor do not reach. */
-export function noiseFloor({ values }) {
-  const weak = 0.2 * largestOf(values, 0);
-  const grain = [];
-  const every = Math.max(1, Math.floor(values.length / 200_000)); // enough for a median
-  for (let k = 0; k < values.length; k += every) if (values[k] < weak) grain.push(values[k]);
+export function noiseFloor(ink) {
+  const weak = 0.2 * largestOf(ink.values, 0);
+  const grain = sample(ink).filter((value) => value < weak);
   if (grain.length === 0) return 0;
   const middle = quantileOf(grain, 0.5);
   return middle + 5 * 1.48 * quantileOf(grain.map((value) => Math.abs(value - middle)), 0.5);
 }
 
+/** What noise does not reach, and what tells strokes from paper. */
+function findThresholds(ink) {
+  const floor = noiseFloor(ink);
+  const some = sample(ink).map((value) => (value > floor ? value : 0));
+  return [floor, Math.max(floor, otsu(some))];
+}
+
 /** Where ink is a stroke: strong somewhere, and fainter where it hangs together with that. */
 export function thresholdInk(ink) {
-  const floor = noiseFloor(ink);
-  const strong = Math.max(floor, otsu(each(ink, (value) => (value > floor ? value : 0)).values));
-  const mask = above(ink, Math.max(floor, strong / 2));
-  const { labels, boxes } = label(mask, false);
+  const [floor, strong] = findThresholds(ink);
+  return followStrokes(ink, Math.max(floor, strong / 2), strong)[0];
+}
+
+/** Where ink stands out from the paper, but hangs together with nothing that is strong. */
+export function findFaintInk(ink) {
+  const [floor, strong] = findThresholds(ink);
+  return followStrokes(ink, Math.max(floor, FAINT * strong), strong)[1];
+}
+
+/** What is above a threshold, in pieces that are above a higher one somewhere, and the other pieces. */
+function followStrokes(ink, weak, strong) {
+  const { labels, boxes } = label(above(ink, weak), false);
   const goesOn = new Uint8Array(boxes.length);
   for (let k = 0; k < labels.length; k += 1) if (ink.values[k] > strong) goesOn[labels[k]] = 1;
-  for (let k = 0; k < labels.length; k += 1) mask.values[k] = labels[k] ? goesOn[labels[k]] : 0;
-  return mask;
+  return [1, 0].map((way) =>
+    each(ink, (_, k) => (labels[k] && goesOn[labels[k]] === way ? 1 : 0), Uint8Array));
 }

@@ -8,7 +8,7 @@
 
 import { label, maskOf, medianOf, outlineOf } from "./raster.js";
 
-const SMALLEST = 0.35; // of the usual height of digits; what is lower is none
+export const SMALLEST = 0.35; // of the usual height of digits; what is lower is none
 const DUST = 0.15; // of that height
 const MOST_PIECES = 1_000; // of ink in a picture; more are no digits
 const MOST_TURNED = 20; // degrees that a page may be turned by

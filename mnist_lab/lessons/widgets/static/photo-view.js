@@ -231,9 +231,10 @@ export function describe({ lines, unread }) {
     sentences.push(`${doubtful} of them ${doubtful === 1 ? "is" : "are"} doubtful, below ` +
       `${percent(DOUBTFUL)}, in red: look at ${doubtful === 1 ? "it" : "them"} yourself.`);
   }
-  if (unread.length > 0) {
-    sentences.push(`${tell(unread.length, "mark")}, in dashed boxes, ` +
-      `${unread.length === 1 ? "was" : "were"} not read: too low for a digit beside the others.`);
+  for (const reason of new Set(unread.map((box) => box.reason))) {
+    const count = unread.filter((box) => box.reason === reason).length;
+    sentences.push(`${tell(count, "mark")}, in ${count === 1 ? "a dashed box" : "dashed boxes"}, ` +
+      `${count === 1 ? "was" : "were"} not read: ${reason}.`);
   }
   return sentences;
 }

@@ -1,23 +1,32 @@
 // All digits of a photographed page, as MNIST would have them: `handwriting/found.py`, reduced.
 //
 //   for (const steps = searchPage(pixels); ;) ...   // a generator: the page may breathe in between
-//   { lines, unread }       // lines of { image, box }; boxes of ink that is too low for a digit
+//   { lines, unread }       // lines of { image, box }; boxes of ink that was not read, with a reason
 //
 // What Python does besides: it sets the digits of turned pages upright, and makes strokes as wide as
 // MNIST's. A box is { left, top, right, bottom } in pixels of the picture.
 
-import { takePaperAway, thresholdInk, toGrey } from "./paper.js";
+import { findFaintInk, takePaperAway, thresholdInk, toGrey } from "./paper.js";
 import {
-  PhotoError, cutApart, joinPieces, putInReadingOrder, splitIntoPieces, tellDigits,
+  PhotoError, SMALLEST, cutApart, joinPieces, putInReadingOrder, splitIntoPieces, tellDigits,
+  usualHeight,
 } from "./photo-pieces.js";
 import { takeFramesAway, takeRimsAway } from "./printed.js";
 import { fitLikeMnist, roundEven } from "./preprocess.js";
-import { largestOf, like, quantileOf, widen } from "./raster.js";
+import { each, label, largestOf, like, quantileOf, widen } from "./raster.js";
 import { takeLongLinesAway, takeRuledLinesAway } from "./ruled.js";
 
 export const WORKING_SIDE = 1_600; // pixels of the longer side; digits need no more
 const FAINTEST = 32; // of 255; below this contrast with the paper there is nothing to read
 const WEAKEST = 32; // of 255; a digit's box goes as far as what is stronger
+
+const LARGEST = 3; // times as high and wide as digits are; what was left out and is larger is no digit
+const NARROWEST = 0.1; // of that height; what is narrower is a scrap of a line
+// Why ink was not read, as in handwriting/ink.py and found.py.
+const TOO_LOW = "too low for a digit beside the others";
+const TOO_FAINT = "too faint beside the other ink";
+const IN_A_FRAME = "it runs on into a printed box or line";
+const AT_THE_EDGE = "it lies along the picture's edge";
 
 /** Find all digits in the pixels of a canvas, { data, width, height }, whose longer side has at most
  * WORKING_SIDE pixels; throws PhotoError. */
@@ -33,20 +42,40 @@ export function* searchPage(pixels) {
   yield "strokes";
   const unruled = takeRuledLinesAway(ink, strokes);
   yield "no ruled lines";
-  const mask = takeRimsAway(takeLongLinesAway(takeFramesAway(unruled)));
+  const unframed = takeFramesAway(unruled);
+  const unlined = takeLongLinesAway(unframed.mask);
+  const mask = takeRimsAway(unlined);
   yield "handwriting";
   if (!mask.values.includes(1)) {
     throw new PhotoError("It shows no digit: there are only lines on the paper.");
   }
   const { digits, rest } = tellDigits(joinPieces(splitIntoPieces(mask)));
   yield "pieces";
+  const left = [
+    [TOO_FAINT, findFaintInk(ink)], [IN_A_FRAME, unframed.torn],
+    [AT_THE_EDGE, each(unlined, (value, k) => (value && !mask.values[k] ? 1 : 0), Uint8Array)],
+  ];
+  const usual = usualHeight(digits);
+  const unread = rest.map((piece) => ({ ...boxOf(piece), reason: TOO_LOW }));
+  for (const [reason, gone] of left) unread.push(...findLeft(gone, usual, reason));
+  yield "what was left out";
   const lines = putInReadingOrder(cutApart(digits));
-  const boxOf = ({ left, top, right, bottom }) => ({ left, top, right, bottom });
   return {
     lines: lines.map((line) => line.map((piece) =>
       ({ image: fitLikeMnist(cutFrom(piece, ink, mask)), box: boxOf(piece) }))),
-    unread: rest.map(boxOf),
+    unread,
   };
+}
+
+const boxOf = ({ left, top, right, bottom }) => ({ left, top, right, bottom });
+
+/** What is about as large as digits among the ink that was left out. */
+function findLeft(mask, usual, reason) {
+  return label(mask).boxes.slice(1).filter(({ left, top, right, bottom }) => {
+    const [width, height] = [right - left, bottom - top];
+    return height >= SMALLEST * usual && Math.max(width, height) <= LARGEST * usual &&
+      Math.min(width, height) >= NARROWEST * usual;
+  }).map((box) => ({ ...boxOf(box), reason }));
 }
 
 /** A piece's own ink alone, with the fainter ink along its edges; where it is strong it is 255. */

@@ -1,43 +1,85 @@
 // What is on a page and is no handwriting: frames of boxes and tables, and dark rims.
 //
-//   takeRimsAway(takeFramesAway(mask));   // before sizes are compared: beside a grid digits are specks
+//   takeRimsAway(takeFramesAway(mask).mask);   // before sizes are compared: beside a grid digits are specks
 //
 // The steps of handwriting/lines.py, which says why; tests hold the two together.
 
 import { turn } from "./preprocess.js";
-import { each, label, like, maskOf, outlineOf, strokeWidth, tallestOf, widen } from "./raster.js";
+import {
+  each, label, like, maskOf, narrow, outlineOf, strokeWidth, tallestOf, widen,
+} from "./raster.js";
+import { findLevelLines } from "./ruled.js";
 
 const heightOf = ({ top, bottom }) => bottom - top;
 const widthOf = ({ left, right }) => right - left;
 
-/** Take frames away: what has other writing in its holes, or is an empty rectangle. */
+/** Take frames away: what has other writing in its holes, or is a rectangle. What touches or crosses a
+ * wall stays whole. Returns { mask, torn }: what stays, and what went though it is no straight wall. */
 export function takeFramesAway(mask) {
   const { labels, boxes } = label(mask);
   const tallest = boxes.slice(1).reduce((most, box) => Math.max(most, heightOf(box)), 0);
   const kept = like(mask, Uint8Array.from(mask.values));
+  const torn = like(mask, new Uint8Array(mask.values.length));
   boxes.forEach((box, number) => {
     if (number === 0 || heightOf(box) <= 0.5 * tallest) return;
     const own = maskOf(labels, mask.width, number, box);
-    const atEdge = {
-      left: box.left === 0, top: box.top === 0,
-      right: box.right === mask.width, bottom: box.bottom === mask.height,
-    };
-    const cells = findCells(own, atEdge);
-    const isCut = Object.values(atEdge).includes(true);
-    const ink = cutOut(mask, box);
-    if (!isFrame(own, cells, ink, isCut)) return;
-    // Writing may touch the walls of its cell: what lies within a cell's outline stays.
-    const inside = new Uint8Array(own.values.length);
-    cells.boxes.slice(1).forEach((cell, k) => {
-      if (Math.min(widthOf(cell), heightOf(cell)) <= 8) return;
-      const filled = fillOutline(maskOf(cells.labels, own.width, k + 1, cell));
-      forEachIn(filled, (x, y) => { inside[(cell.top + y) * own.width + cell.left + x] = 1; });
-    });
+    const found = takeFrameApart(own, cutOut(mask, box), edgesOf(box, mask));
+    if (!found) return;
     forEachIn(own, (x, y) => {
-      if (!inside[y * own.width + x]) kept.values[(box.top + y) * mask.width + box.left + x] = 0;
+      const from = y * own.width + x;
+      if (found.stays[from]) return;
+      const place = (box.top + y) * mask.width + box.left + x;
+      kept.values[place] = 0;
+      if (found.parts[from]) torn.values[place] = 1;
     });
   });
-  return kept.values.includes(1) ? kept : mask; // a nought may be square
+  if (kept.values.includes(1)) return { mask: kept, torn };
+  return { mask, torn: like(mask, new Uint8Array(mask.values.length)) }; // a nought may be square
+}
+
+const edgesOf = ({ left, top, right, bottom }, { width, height }) =>
+  ({ left: left === 0, top: top === 0, right: right === width, bottom: bottom === height });
+
+/** What stays of a piece, cropped to itself, and its parts beside straight walls; null if it is no frame.
+ * `ink` is all that is written there. */
+function takeFrameApart(own, ink, atEdge) {
+  const cells = findCells(own, atEdge);
+  const isCut = Object.values(atEdge).includes(true);
+  const hasWriting = isWrittenIn(own, cells, ink, isCut);
+  if (!hasWriting && (isCut || !isRectangle(own, cells))) return null;
+  const level = findLevelLines(own, own);
+  const upright = findLevelLines(turn(own), turn(own));
+  if (!hasWriting && level.count + upright.count <= 2) return null;
+  const inside = hasWriting ? hullsOf(own, cells)
+    : narrow(fillOutline(own), 2 * Math.round(strokeWidth(own))).values;
+  const largest = (sizeOf) => (hasWriting
+    ? cells.boxes.slice(1).reduce((most, cell) => Math.max(most, sizeOf(cell)), 0)
+    : 0.75 * sizeOf({ left: 0, top: 0, right: own.width, bottom: own.height }));
+  const lines = [level.lines.values, turn(upright.lines).values];
+  const rest = each(own, (value, k) => (value && !lines[0][k] && !lines[1][k] ? 1 : 0), Uint8Array);
+  const { labels, boxes } = label(rest);
+  // What touches a wall is whole, unless it is as small as a scrap of wall, or a grid of them.
+  const slack = 4 * strokeWidth(own);
+  const [high, wide] = [largest(heightOf), largest(widthOf)];
+  const isInside = new Uint8Array(boxes.length);
+  labels.forEach((part, k) => { if (inside[k]) isInside[part] = 1; });
+  const isWhole = boxes.map((part, number) => number > 0 && isInside[number] &&
+    heightOf(part) > 0.4 * high && heightOf(part) < 1.25 * high + slack &&
+    widthOf(part) < 1.25 * wide + slack);
+  const stays = labels.map((part, k) => (part && (isWhole[part] || inside[k]) ? 1 : 0));
+  return { parts: labels, stays };
+}
+
+/** Where the outlines of the cells are filled, all but those of the smallest. */
+function hullsOf(own, cells) {
+  const inside = new Uint8Array(own.values.length);
+  cells.boxes.forEach((cell, number) => {
+    if (number === 0 || Math.min(widthOf(cell), heightOf(cell)) <= 8) return;
+    forEachIn(fillOutline(maskOf(cells.labels, own.width, number, cell)), (x, y) => {
+      inside[(cell.top + y) * own.width + cell.left + x] = 1;
+    });
+  });
+  return inside;
 }
 
 function forEachIn({ values, width }, act) {
@@ -80,12 +122,16 @@ function findCells(own, atEdge) {
   return label(cutOut(holes, { left: 1, top: 1, right: width - 1, bottom: height - 1 }), false);
 }
 
-/** Whether a piece with these holes is a frame; `ink` is all that is written there. */
-function isFrame(own, cells, ink, isCut) {
-  const areas = cells.boxes.slice(1).map(({ area }) => area);
+/** Whether a piece with these holes is a rectangle, and hollow. */
+function isRectangle(own, cells) {
   const whole = own.values.length;
-  if (!isCut && areas.reduce((sum, area) => sum + area, 0) > 0.25 * whole &&
-    fillOutline(own).values.reduce((sum, value) => sum + value, 0) > 0.88 * whole) return true;
+  const areaOf = ({ values }) => values.reduce((sum, value) => sum + value, 0);
+  return cells.boxes.slice(1).reduce((sum, { area }) => sum + area, 0) > 0.25 * whole &&
+    areaOf(fillOutline(own)) > 0.85 * whole && areaOf(own) < 0.6 * whole;
+}
+
+/** Whether something is written in one of these holes; `ink` is all that is written there. */
+function isWrittenIn(own, cells, ink, isCut) {
   return cells.boxes.some((cell, number) => {
     if (number === 0) return false;
     const inside = maskOf(cells.labels, own.width, number, cell);
@@ -145,11 +191,10 @@ export function takeRimsAway(mask) {
   const thickest = 2.5 * strokeWidth(inner);
   const gone = boxes.map(({ area }, number) =>
     atRim[number] && 2 * area > thickest * outlines[number]);
-  for (const { touched, isNear, lengthOf, depthOf, count } of sides) {
+  for (const { isNear, lengthOf, depthOf } of sides) {
     const flat = numbers.filter((k) => isNear(boxes[k]) && depthOf(boxes[k]) < 0.5 * usual);
     const length = flat.reduce((sum, k) => sum + lengthOf(boxes[k]), 0);
     if (length > 2 * usual) for (const k of flat) gone[k] = true;
-    for (const k of numbers) if (touched[k] > 0.6 * count) gone[k] = true;
   }
   return each(mask, (value, place) => (value && !gone[labels[place]] ? 1 : 0), Uint8Array);
 }

@@ -125,6 +125,16 @@ export function largestOf(values, least = -Infinity) {
   return most;
 }
 
+/** About 100,000 of many pixels, evenly spread: enough for a median or a threshold. */
+export function sample({ values, width, height }) {
+  const step = Math.max(1, Math.floor(Math.sqrt(Math.floor(values.length / 100_000))));
+  const some = [];
+  for (let y = 0; y < height; y += step) {
+    for (let x = 0; x < width; x += step) some.push(values[y * width + x]);
+  }
+  return some;
+}
+
 /** Otsu's threshold: it parts values into two groups whose means differ most. */
 export function otsu(values) {
   const bins = 256;

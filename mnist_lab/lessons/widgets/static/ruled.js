@@ -46,7 +46,7 @@ function medianIn(ink, mask) {
 }
 
 /** Where level lines run in `mask`, but not where strokes cross them; and how many they are. */
-function findLevelLines(faint, mask) {
+export function findLevelLines(faint, mask) {
   const times = Math.max(1, Math.floor(mask.width / 400));
   const small = anyOf(faint, times);
   const lines = traceLines(small);

@@ -17,14 +17,38 @@ export function demand(condition, sentence) {
   if (!condition) throw new FileError(sentence);
 }
 
-/** The bytes (Uint8Array) of a File; a huge one is refused by its size, before it is read. */
-export async function readBytes(file) {
-  demand(file.size <= LARGEST_FILE, HUGE);
+/** The bytes (Uint8Array) of a File, unpacked if they are gzip; a larger one is refused by its size,
+ * before it is read. */
+export async function readBytes(file, largest = LARGEST_FILE, huge = HUGE) {
+  demand(file.size <= largest, huge);
+  let bytes = null;
   try {
-    return new Uint8Array(await file.arrayBuffer());
+    bytes = new Uint8Array(await file.arrayBuffer());
   } catch {
     throw new FileError("The file could not be read: it is a folder, or has been moved or deleted.");
   }
+  return bytes[0] === 0x1f && bytes[1] === 0x8b ? unpack(bytes, largest, huge) : bytes;
+}
+
+/** Unpack gzip, and no further than a model may reach: a kilobyte can claim to be a gigabyte. */
+async function unpack(bytes, largest, huge) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const reader = stream.getReader();
+  const parts = [];
+  let size = 0;
+  while (size <= largest) {
+    let next = null;
+    try {
+      next = await reader.read();
+    } catch {
+      throw new FileError("The file is damaged: it cannot be unpacked.");
+    }
+    if (next.done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+    parts.push(next.value);
+    size += next.value.length;
+  }
+  await reader.cancel();
+  throw new FileError(huge);
 }
 
 const SIZES = { F32: 4, F16: 2, U8: 1 }; // bytes of a number
@@ -54,7 +78,7 @@ const isObject = (value) =>
  * Returns { metadata, tensors }: a Map of strings, and a Map from name to { shape, values }, where
  * values are in row-major order: a Float32Array of finite numbers, or the Uint8Array of the bytes.
  */
-export function readSafetensors(bytes) {
+export function readSafetensors(bytes, mostTensors = MOST_TENSORS) {
   demand(bytes.length <= LARGEST_FILE, HUGE);
   demand(bytes.length > 8, "The file is too short to be a safetensors file.");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -66,7 +90,7 @@ export function readSafetensors(bytes) {
   const header = readHeader(bytes.subarray(8, 8 + length));
   const data = bytes.slice(8 + length); // a copy, whose numbers start at a multiple of 4
   const entries = Object.entries(header).filter(([name]) => name !== "__metadata__");
-  demand(entries.length <= MOST_TENSORS, "The file holds more tensors than any model of this page.");
+  demand(entries.length <= mostTensors, "The file holds more tensors than any model of this page.");
   for (const [name, entry] of entries) checkEntry(name, entry);
   entries.sort((one, other) => one[1].data_offsets[0] - other[1].data_offsets[0]);
 

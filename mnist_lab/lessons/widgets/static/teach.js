@@ -104,7 +104,8 @@ async function loadDigits(address) {
 export class Lesson {
   /**
    * network() and image() return what reads now and what is drawn now; oldDigits is the address of
-   * a picture. onKeep() is called when a drawing has been kept, onLearn() when the network changed.
+   * a picture. onKeep({ image, name }) is called when a drawing has been kept, onLearn() when the
+   * network changed.
    */
   constructor({ network, image, oldDigits, onKeep, onLearn }) {
     Object.assign(this, { network, image, oldDigits, onKeep, onLearn });
@@ -214,7 +215,7 @@ export class Lesson {
     this.examples.push({ image, name, features, label: network.classNames.indexOf(name) });
     this.status.textContent = `Kept: ${this.examples.length}.`;
     this.show();
-    this.onKeep();
+    this.onKeep({ image, name });
   }
 
   /** Fine-tune the last layer, a few steps a frame. */

@@ -1,6 +1,6 @@
 // The training panel in a notebook (anywidget): it trains in the reader's browser, as on a page.
 
-import { readBoth } from "./digits.js";
+import { readSent } from "./digits.js";
 import { TrainingPanel } from "./training-panel.js";
 
 export function render({ model, el }) {
@@ -8,11 +8,7 @@ export function render({ model, el }) {
   host.className = "train-here-host";
   host.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's keys are ours while drawing
   el.append(host);
-  const addresses = ["train", "others"].map((name) =>
-    URL.createObjectURL(new Blob([model.get(name)], { type: "image/png" })));
-  const digits = readBoth(...addresses);
-  digits.finally(() => addresses.forEach((address) => URL.revokeObjectURL(address)));
   const memory = { read: () => null, write: () => {} };
-  const panel = new TrainingPanel(host.attachShadow({ mode: "open" }), { digits, memory });
+  const panel = new TrainingPanel(host.attachShadow({ mode: "open" }), { digits: readSent(model), memory });
   return () => panel.close();
 }

@@ -7,7 +7,8 @@
 //   const bytes = writeNetwork(network);          // a web export, which forward.js opens
 //
 // Images are 28 x 28 numbers from 0 to 255 each, one after the other. The networks are those of
-// mnist_lab/models/basic.py, with the same names for the same parameters.
+// mnist_lab/models/basic.py, with the same names for the same parameters; `one_conv` is a single
+// convolution as chapter 4 builds them from layers by hand.
 
 import { BatchNorm, Convolution, Input, Linear, Pooling, Rectifier } from "./layers.js";
 import { makeRandom } from "./chance.js";
@@ -44,6 +45,12 @@ const ARCHITECTURES = {
     const hidden = new Linear("hidden", input, width);
     const relu = new Rectifier("relu", hidden);
     return [input, hidden, relu, new Linear("output", relu, CLASSES)];
+  },
+  one_conv: (input, width) => {
+    const convolution = new Convolution("conv1", input, width, 5, 2, 2, true);
+    const relu = new Rectifier("relu1", convolution);
+    const pooling = new Pooling("pool1", relu);
+    return [input, convolution, relu, pooling, new Linear("output", pooling, CLASSES)];
   },
   quick_cnn: (input, width) =>
     convolutional(input, 0, [[width, true], [width, false], [2 * width, true]]),

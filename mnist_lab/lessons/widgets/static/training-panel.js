@@ -2,9 +2,10 @@
 
 import { Panel } from "./panel.js";
 import { findBest, openNetwork } from "./forward.js";
+import { OwnDigits, addDigits, countRepeats, partDigits } from "./own-digits.js";
 import { Training } from "./training.js";
 import { CurveView, MisreadView, WeightsView } from "./training-views.js";
-import { LayersView, make } from "./views.js";
+import { LayersView, make, whenColoursChange } from "./views.js";
 import { WAYS } from "./ways-to-break.js";
 import padCss from "./digit-pad.css";
 import css from "./train-here.css";
@@ -23,6 +24,7 @@ const DEFAULTS = {
 };
 const AT_ONCE = ["rate", "batch", "moved"]; // what may change while it learns
 const STEPS_TO_TELL = [0.5, 0.8, 0.9, 0.95, 0.97]; // accuracies that are worth a word
+const MOST_ASKED = 100; // own digits that are read after each score; so few that nothing halts
 const SLICE = 12; // milliseconds of a frame that a comparison may take
 const share = (value) => `${(100 * value).toFixed(1)} %`;
 
@@ -58,11 +60,14 @@ export class TrainingPanel {
     this.bytes = null; // of the network as it was scored last
     this.best = 0;
     this.id = `train-here-${(count += 1)}`;
+    this.own = new OwnDigits(() => this.ownChanged());
     this.buildControls();
+    this.own.listen();
     this.buildViews();
     root.append(make("style", { textContent: padCss + css }),
       make("div", { className: "training", role: "group", "aria-label": "Train a network" },
-        this.controls, this.explanation, this.progress, this.status, this.views, this.afterwards));
+        this.controls, this.own.element, this.explanation, this.progress, this.ownScore, this.status,
+        this.views, this.afterwards));
     this.visibility = () => this.pageWasHidden(document.hidden);
     document.addEventListener("visibilitychange", this.visibility);
     this.watchColours();
@@ -88,6 +93,9 @@ export class TrainingPanel {
     this.rate = select("rate", RATES.map((rate) => [rate, String(rate)]));
     this.moved = make("input", { type: "checkbox", checked: this.settings.moved });
     this.moved.addEventListener("change", () => this.choose("moved", this.moved.checked));
+    this.withOwn = make("input", { type: "checkbox" });
+    this.withOwn.addEventListener("change", () => this.refresh());
+    this.withOwnWords = make("span", {});
     this.seed = make("input", {
       type: "number", min: 0, max: 999_999, step: 1, value: this.settings.seed,
     });
@@ -113,7 +121,9 @@ export class TrainingPanel {
         label("Batch size", select("batch", BATCHES.map((size) => [size, String(size)]))),
         label("Epochs", select("epochs", EPOCHS.map((number) => [number, String(number)]))),
         label("Seed", this.seed),
-        make("label", { className: "tick" }, this.moved, "Move the digits (augmentation)")));
+        make("label", { className: "tick" }, this.moved, "Move the digits (augmentation)"),
+        make("label", { className: "tick" }, this.withOwn, this.withOwnWords)));
+    this.ownChanged();
     this.explanation = make("p", { className: "explanation", id: `${this.id}-explanation` });
     this.explanation.setAttribute("role", "status");
   }
@@ -123,6 +133,7 @@ export class TrainingPanel {
     this.accuracy = make("span", { className: "accuracy" });
     this.where = make("span", { className: "where" });
     this.progress = make("p", { className: "progress" }, this.accuracy, this.where);
+    this.ownScore = make("p", { className: "said" });
     this.losses = new CurveView({
       title: "Loss: grey of each batch, blue of 1,000 other digits", top: 3, ticks: [0, 1, 2, 3],
       write: String, lines: ["batch", "others"],
@@ -189,8 +200,12 @@ export class TrainingPanel {
     Object.assign(this, { scores: [], bytes: null, best: 0, validation, isWaiting: false });
     this.compared.textContent = "";
     this.seen = 0;
+    const learnt = this.withOwn.checked ? partDigits(this.own.digits).learnt : [];
+    const repeats = countRepeats(learnt.length, train.labels.length);
+    this.ownScore.textContent = "";
+    this.ownLearnt = { digits: learnt, repeats };
     this.training = new Training({ ...settings, model, width, ...way.settings },
-      { train, validation }, (report) => this.show(report));
+      { train: addDigits(train, learnt, repeats), validation }, (report) => this.show(report));
     this.tell("It starts from nothing.");
     this.refresh();
   }
@@ -223,8 +238,9 @@ export class TrainingPanel {
   close() {
     this.isClosed = true;
     this.training?.stop();
+    this.own.close();
     document.removeEventListener("visibilitychange", this.visibility);
-    this.observer.disconnect();
+    this.stopWatching();
   }
 
   // --- What is shown --------------------------------------------------------------------------------
@@ -262,7 +278,30 @@ export class TrainingPanel {
       this.best = passed;
       this.tell(`It reads ${share(score.accuracy)} after ${epochs(score.epoch)}.`);
     }
+    this.scoreOwn();
     if (this.drawing.open) this.useNewest();
+  }
+
+  /** Own digits have come, or gone. */
+  ownChanged() {
+    const count = this.own.digits.length;
+    this.withOwn.disabled = count === 0;
+    if (count === 0) this.withOwn.checked = false;
+    this.withOwnWords.textContent = `With my own digits (${count.toLocaleString("en")})`;
+  }
+
+  /** Read the reader's digits that were set aside, with the network as it was scored last. */
+  scoreOwn() {
+    const { aside } = partDigits(this.own.digits);
+    const asked = aside.slice(-MOST_ASKED);
+    const { digits, repeats } = this.ownLearnt;
+    if (asked.length === 0) return;
+    const network = openNetwork(this.bytes);
+    const right = asked.filter(({ image, label }) =>
+      findBest(network.read(image).probabilities) === label).length;
+    this.ownScore.textContent = `Of your own ${asked.length} that were set aside it reads ${right}. ` +
+      (digits.length === 0 ? "It learns from no digit of yours."
+        : `It learns from ${digits.length} others of yours, each ${repeats === 1 ? "once" : `${repeats} times`} an epoch.`);
   }
 
   /** For who cannot see the curves. */
@@ -292,7 +331,8 @@ export class TrainingPanel {
     if (this.isWaiting && isUnderWay) return "This setting counts from the next start on.";
     if (this.scores.length === 0) {
       return isUnderWay ? "It begins …"
-        : "Nothing has been learnt yet. Press Start: the network sees 2,000 digits again and again.";
+        : "Nothing has been learnt yet. Press Start: the network sees 2,000 digits" +
+          `${this.withOwn.checked ? ", and yours," : ""} again and again.`;
     }
     if (!isUnderWay) return this.said;
     const words = `of 1,000 other digits, in epoch ${Math.min(this.training.settings.epochs,
@@ -307,15 +347,11 @@ export class TrainingPanel {
 
   /** Paint anew what is painted in ink, when the page turns dark or light. */
   watchColours() {
-    const paint = () => requestAnimationFrame(() => {
+    this.stopWatching = whenColoursChange(() => {
       this.weights.paint();
       this.misread.paint();
+      this.own.paint();
     });
-    this.observer = new MutationObserver(paint);
-    for (const element of [document.documentElement, document.body]) {
-      this.observer.observe(element, {
-        attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] });
-    }
   }
 
   // --- What becomes of it ---------------------------------------------------------------------------

@@ -110,28 +110,33 @@ export class WeightsView {
     const { shape: [count], values } = this.given;
     const side = Math.sqrt(values.length / count);
     const columns = side < 10 ? 4 : count % 5 === 0 ? 5 : 8;
-    const { canvas } = this;
-    canvas.width = columns * (side + 1) - 1;
-    canvas.height = Math.ceil(count / columns) * (side + 1) - 1;
-    const context = canvas.getContext("2d");
-    const picture = context.createImageData(canvas.width, canvas.height);
-    const style = getComputedStyle(canvas);
-    const colour = (name) => (style[name].match(/[\d.]+/g) ?? [0, 0, 0]).slice(0, 3).map(Number);
-    const pens = [colour("outlineColor"), colour("color")]; // for less, for more
-    const area = side * side;
-    for (let unit = 0; unit < count; unit += 1) {
-      const own = values.subarray(unit * area, (unit + 1) * area);
-      const full = own.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
-      const [top, left] = [Math.floor(unit / columns), unit % columns].map((k) => k * (side + 1));
-      for (let place = 0; place < area; place += 1) {
-        const [y, x] = [top + Math.floor(place / side), left + (place % side)];
-        const at = 4 * (y * canvas.width + x);
-        picture.data.set(pens[own[place] > 0 ? 1 : 0], at);
-        picture.data[at + 3] = 255 * (0.04 + 0.96 * Math.abs(own[place]) / full);
-      }
-    }
-    context.putImageData(picture, 0, 0);
+    paintUnits(this.canvas, values, { count, side, columns });
   }
+}
+
+/** Paint square pictures with a gap of one pixel: blue above zero, red below, as CSS's color and
+ * outline-color say. `full` is the value of a full colour; without it each picture has its own. */
+export function paintUnits(canvas, values, { count, side, columns, full = null }) {
+  canvas.width = columns * (side + 1) - 1;
+  canvas.height = Math.ceil(count / columns) * (side + 1) - 1;
+  const context = canvas.getContext("2d");
+  const picture = context.createImageData(canvas.width, canvas.height);
+  const style = getComputedStyle(canvas);
+  const colour = (name) => (style[name].match(/[\d.]+/g) ?? [0, 0, 0]).slice(0, 3).map(Number);
+  const pens = [colour("outlineColor"), colour("color")]; // for less, for more
+  const area = side * side;
+  for (let unit = 0; unit < count; unit += 1) {
+    const own = values.subarray(unit * area, (unit + 1) * area);
+    const most = full ?? own.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1e-9);
+    const [top, left] = [Math.floor(unit / columns), unit % columns].map((k) => k * (side + 1));
+    for (let place = 0; place < area; place += 1) {
+      const [y, x] = [top + Math.floor(place / side), left + (place % side)];
+      const at = 4 * (y * canvas.width + x);
+      picture.data.set(pens[own[place] > 0 ? 1 : 0], at);
+      picture.data[at + 3] = 255 * (0.04 + 0.96 * Math.min(1, Math.abs(own[place]) / most));
+    }
+  }
+  context.putImageData(picture, 0, 0);
 }
 
 /** Some of the digits that are still misread, with what they are and what was read. */

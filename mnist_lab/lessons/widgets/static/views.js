@@ -28,8 +28,25 @@ function whenPointed(element, act) {
 export const percent = (share, over = "over ") =>
   share > 0.995 ? `${over}99 %` : `${Math.round(share * 100)} %`;
 
+const SCHEMES = ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(prefers-contrast: more)"];
+const THEMES = { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] };
+
+/** Call act() when the page or the system turns light, dark or high in contrast, so that what is
+ * painted in ink is painted anew. Returns a function that ends it. */
+export function whenColoursChange(act) {
+  const soon = () => requestAnimationFrame(act);
+  const queries = SCHEMES.map((scheme) => window.matchMedia(scheme));
+  for (const query of queries) query.addEventListener("change", soon);
+  const observer = new MutationObserver(soon);
+  for (const element of [document.documentElement, document.body]) observer.observe(element, THEMES);
+  return () => {
+    observer.disconnect();
+    for (const query of queries) query.removeEventListener("change", soon);
+  };
+}
+
 /** The numbers of a computed colour, red, green and blue from 0 to 255. */
-function inkOf(element) {
+export function inkOf(element) {
   const numbers = getComputedStyle(element).color.match(/[\d.]+/g) ?? [0, 0, 0];
   return numbers.slice(0, 3).map(Number);
 }

@@ -22,7 +22,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -459,3 +459,30 @@ def measured(entry: Mapping[str, Any], key: str) -> int:
 def choose_rate(tried: Mapping[str, float | Sequence[float]]) -> float:
     """Return the rate with the best mean; of equal ones the lowest."""
     return float(max(sorted(tried, key=float), key=lambda rate: float(np.mean(tried[rate]))))
+
+
+def find_best(
+    grid: Sequence[float],
+    tried: MutableMapping[str, Any],
+    score: Callable[[float], float | list[float]],
+) -> float:
+    """Return the best value of a grid: the middle four first, and on where the best is at an end.
+
+    Parameters
+    ----------
+    grid : sequence of float
+        Rising. What is best at its own end is returned; choose a grid that is wide enough.
+    tried : dict
+        Scores by value, of which `choose_rate` takes the best. What is missing is added.
+    score : function of a value
+    """
+    middle = max(0, len(grid) // 2 - 2)
+    values: Sequence[float] = grid[middle : middle + 4]
+    while values:
+        tried.update({str(value): score(value) for value in values if str(value) not in tried})
+        known = [float(value) for value in tried]
+        best = choose_rate(tried)
+        lower = [value for value in grid if value < min(known)]
+        higher = [value for value in grid if value > max(known)]
+        values = lower[-1:] if best == min(known) else higher[:1] if best == max(known) else ()
+    return best

@@ -539,7 +539,7 @@ class TestEnsemble:
 class TestBackbone:
     def test_every_method_lets_learn_what_its_name_says(self) -> None:
         learning, held = {}, {}
-        for method in backbone.METHODS:
+        for method in backbone.TRAINED:
             model, groups = backbone.prepare(method, "efficientnet_lite0", TrainConfig())
             learning[method] = {n for n, p in model.named_parameters() if p.requires_grad}
             held[method] = count_trainable(model)
@@ -548,16 +548,36 @@ class TestBackbone:
         assert learning["head"] < learning["top"] < learning["full"] == learning["layerwise"]
         assert not any(name.startswith("stem") for name in learning["top"])
         assert 0 < held["lora"] < held["full"] / 20
+        norms = learning["full"] - learning["full_frozen_norms"]
+        assert norms == learning["lora_free_norms"] - learning["lora"]
+        assert len(norms) == 2 * 49  # weight and bias of every batch norm
 
-    def test_every_rival_in_the_record_tried_the_same_rates_and_took_the_best(self) -> None:
+    def test_features_are_fitted_on_one_scale_where_the_name_says_so(self) -> None:
+        generator = np.random.default_rng(0)
+        labels = np.arange(200, dtype=np.int64) % 2
+        # What tells the classes apart is small beside a feature that says nothing.
+        told = (labels - 0.5 + 0.1 * generator.normal(size=200)) * 0.001
+        features = np.stack([told, 1_000 * generator.normal(size=200)], axis=1)
+        for method in backbone.FITTED:
+            fitted = backbone.fit_to_features(method, 0.1, features.astype(np.float32), labels)
+            assert (fitted.score(features, labels) > 0.97) == method.endswith("_scaled")
+
+    def test_every_rival_in_the_record_took_the_best_rate_and_no_neighbour_was_left_out(
+        self,
+    ) -> None:
         record = load_record("backbone")
+        grids = {True: record["setting"]["penalties"], False: record["setting"]["rates"]}
         for method, row in record["results"].items():
-            if method not in backbone.METHODS:
+            if method not in backbone.METHODS or method in backbone.NEAREST:
                 continue
+            grid = grids[method in backbone.FITTED]
             for count, entry in row["curve"].items():
                 tried = row["search"][record["setting"]["searched_on"][count]]
-                assert [float(rate) for rate in tried] == record["setting"]["rates"]
-                assert entry["learning_rate"] == float(max(tried, key=tried.__getitem__))
+                best = entry["learning_rate"]
+                assert tried[str(best)] == max(tried.values())
+                place = grid.index(best)
+                assert 0 < place < len(grid) - 1, (method, count)
+                assert {str(grid[place - 1]), str(grid[place + 1])} <= set(tried)
 
     def test_lora_with_a_twentieth_of_the_numbers_is_within_a_point_of_training_all(self) -> None:
         record = load_record("backbone")
@@ -570,6 +590,29 @@ class TestBackbone:
 
 
 class TestRecording:
+    @pytest.mark.parametrize(
+        ("best", "tried"),
+        [
+            (4, {3, 4, 5, 6}),  # inside what is tried first
+            (3, {2, 3, 4, 5, 6}),
+            (1, {0, 1, 2, 3, 4, 5, 6}),
+            (0, {0, 1, 2, 3, 4, 5, 6}),  # the grid's own end
+            (8, {3, 4, 5, 6, 7, 8, 9}),
+            (9, {3, 4, 5, 6, 7, 8, 9}),
+        ],
+    )
+    def test_a_search_goes_on_until_the_best_has_neighbours_on_both_sides(
+        self, best: int, tried: set[int]
+    ) -> None:
+        scores: dict[str, float] = {}
+        found = recording.find_best(range(10), scores, lambda value: -abs(value - best))
+        assert found == best
+        assert {int(value) for value in scores} == tried
+
+    def test_a_search_asks_for_nothing_that_is_known(self) -> None:
+        known = {str(value): float(value == 4) for value in (3, 4, 5, 6)}
+        assert recording.find_best(range(10), known, lambda value: 1 / 0) == 4
+
     def test_chooses_the_best_mean_and_of_equals_the_lowest_rate(self) -> None:
         tried = {"0.01": [0.9, 0.5], "0.001": [0.8, 0.8], "0.003": [0.8, 0.8], "0.1": [0.2, 0.95]}
         assert recording.choose_rate(tried) == 0.001
@@ -914,8 +957,15 @@ class TestMaskedPretraining:
         start = build_model("vit", seed=7)
         before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
         adapted = {
-            method: masked_pretraining.adapt(method, few.subset(slice(0, 20)), 0.01, 2, 3, start)
-            for method in masked_pretraining.METHODS
+            method: masked_pretraining.adapt(
+                method,
+                few.subset(slice(0, 20)),
+                0.01,
+                2,
+                3,
+                None if method in ("scratch", "cnn") else start,
+            )
+            for method in ("scratch", "cnn", "pretrained", "head")
         }
         for name, tensor in start.state_dict().items():
             assert torch.equal(tensor, before[name])
@@ -928,6 +978,50 @@ class TestMaskedPretraining:
         assert 0 < float((scratch - fresh).abs().max()) < 0.1
         assert type(adapted["cnn"]).__name__ == "SmallCNN"
 
+    def test_a_convolution_never_sees_what_is_hidden(self) -> None:
+        model = masked_pretraining.ConvolutionalAutoencoder(0).eval()
+        patches = torch.randn(3, 16, 49, generator=torch.Generator().manual_seed(0))
+        kept = torch.tensor([[0, 5], [1, 2], [15, 3]])
+        hidden = masked_pretraining.find_hidden(kept, 16)[:, :, None]
+        scribbled = torch.where(hidden, 9.0, patches)
+        assert torch.equal(model(scribbled, kept), model(patches, kept))
+        assert not torch.equal(model(patches, kept), model(patches, kept.flip(0)))
+
+    def test_what_a_convolution_learnt_from_hidden_patches_is_kept_with_a_new_head(
+        self, few: DigitSet
+    ) -> None:
+        config = replace(masked_pretraining.PRETRAINING, epochs=1)
+        objective = masked_pretraining.OBJECTIVES["small_cnn"]
+        found = masked_pretraining.pretrain(few, few, config, objective, progress=False)
+        network = objective.kept(found.model)
+        assert type(network).__name__ == "SmallCNN"
+        fresh = build_model("small_cnn", seed=config.seed).state_dict()
+        learnt = network.state_dict()
+        assert not torch.equal(learnt["conv1.weight"], fresh["conv1.weight"])
+        assert torch.equal(learnt["output.weight"], fresh["output.weight"])
+
+    def test_self_training_believes_what_is_sure_enough_and_no_label(
+        self, monkeypatch: pytest.MonkeyPatch, few: DigitSet
+    ) -> None:
+        met: list[DigitSet] = []
+
+        def adapt(method: str, digits: DigitSet, *rest: Any) -> torch.nn.Module:
+            met.append(digits)
+            return build_model("small_cnn", seed=0)
+
+        def logits_of(model: torch.nn.Module, batches: Any) -> torch.Tensor:
+            logits = torch.zeros(10, 10)
+            logits[:4, 3] = 9.0  # sure that the first four are threes
+            return logits
+
+        monkeypatch.setattr(masked_pretraining, "adapt", adapt)
+        monkeypatch.setattr(masked_pretraining, "logits_of", logits_of)
+        labelled, others = few.subset(slice(0, 5)), few.subset(slice(5, 15))
+        masked_pretraining.teach_itself(labelled, others, 0.9, 0.01, 2, 0, "cpu")
+        assert len(met) == 1 + masked_pretraining.ROUNDS
+        assert met[-1].labels.tolist() == [*labelled.labels, 3, 3, 3, 3]
+        assert np.array_equal(met[-1].images[5:], others.images[:4])
+
     def test_the_record_says_what_the_chapter_says(self) -> None:
         record = load_record("masked_pretraining")
         assert record["process_seconds"] > 0
@@ -936,7 +1030,13 @@ class TestMaskedPretraining:
             for count in ("1", "10", "100"):
                 entry = labels[method][count]
                 assert entry["accuracy"]["n"] >= 5
-                assert {float(rate) for rate in entry["search"]} == set(masked_pretraining.RATES)
+                best = entry["sureness" if method == "self_training" else "rate"]
+                scores = {value: np.mean(found) for value, found in entry["search"].items()}
+                assert scores[str(best)] == max(scores.values())
+                if method != "self_training":
+                    rates = masked_pretraining.RATES
+                    place = rates.index(best)
+                    assert {str(rates[place - 1]), str(rates[place + 1])} <= set(scores)
         pretrained, scratch = (labels[m]["10"]["accuracy"] for m in ("pretrained", "scratch"))
         pairs = zip(pretrained["values"], scratch["values"], strict=True)
         assert all(ours > theirs for ours, theirs in pairs)  # on every draw of 100 labels

@@ -39,28 +39,9 @@ def _layer_cases(generator: np.random.Generator) -> list[Case]:
     ]
 
 
-def _count_cases(_: np.random.Generator) -> list[Case]:
-    # outputs, inputs, kernel, rank
-    return [(64, 32, 1, 4), (10, 20, 3, 2), (96, 24, 5, 1), (7, 3, 3, 3)]
-
-
 def _matrix_cases(generator: np.random.Generator) -> list[Case]:
     sizes = [(5, 4, 2), (3, 6, 1), (4, 4, 4), (6, 5, 3)]  # rows, columns, rank
     return [(generator.normal(size=(rows, columns)), rank) for rows, columns, rank in sizes]
-
-
-def _kernel_cases(generator: np.random.Generator) -> list[Case]:
-    # outputs, inputs, kernel, rank, alpha
-    sizes = [(5, 4, 3, 2, 3.0), (3, 3, 1, 1, 2.0), (2, 6, 3, 2, 1.0), (4, 1, 5, 3, 9.0)]
-    return [
-        (
-            generator.normal(size=(outputs, inputs, kernel, kernel)),
-            generator.normal(size=(rank, inputs * kernel**2)),
-            generator.normal(size=(outputs, rank)),
-            alpha,
-        )
-        for outputs, inputs, kernel, rank, alpha in sizes
-    ]
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
@@ -126,10 +107,6 @@ def _all_scaled(x: Array, weight: Array, a: Array, b: Array, alpha: float) -> Ar
     return alpha / len(a) * _forward(x, weight, a, b, 1.0)
 
 
-def _count_lora(outputs: int, inputs: int, kernel: int, rank: int) -> int:
-    return rank * (outputs + inputs * kernel**2)
-
-
 def _closest(matrix: Array, rank: int) -> Array:
     left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
     return left[:, :rank] * sizes[:rank] @ right[:rank]
@@ -152,36 +129,6 @@ def _one_too_many(matrix: Array, rank: int) -> Array:
 def _only_that_one(matrix: Array, rank: int) -> Array:
     left, sizes, right = np.linalg.svd(matrix, full_matrices=False)
     return left[:, rank - 1 : rank] * sizes[rank - 1] @ right[rank - 1 : rank]
-
-
-def _merge_weight(weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return _merged(weight, a, b, alpha / len(a))
-
-
-def _merged(weight: Array, a: Array, b: Array, scale: float, order: str = "oihw") -> Array:
-    """Add the change; `order` says how its columns are laid out, rightly or not."""
-    outputs, inputs, height, width = weight.shape
-    change = b @ a
-    if order == "ohwi":
-        change = change.reshape(outputs, height, width, inputs).transpose(0, 3, 1, 2)
-    elif order == "oiwh":
-        change = change.reshape(outputs, inputs, width, height).transpose(0, 1, 3, 2)
-    return weight + scale * change.reshape(weight.shape)
-
-
-def _merged_as(scale: Any, order: str = "oihw") -> Any:
-    def merge(weight: Array, a: Array, b: Array, alpha: float) -> Array:
-        return _merged(weight, a, b, scale(a, alpha), order)
-
-    return merge
-
-
-def _divide(a: Array, alpha: float) -> float:
-    return alpha / len(a)
-
-
-def _kernel_change_alone(weight: Array, a: Array, b: Array, alpha: float) -> Array:
-    return _merge_weight(0 * weight, a, b, alpha)
 
 
 _LEFT = 0.99**50
@@ -207,35 +154,6 @@ EXERCISES = (
                 _left_out(early=True),
             ),
             usual("To normalise is to divide by the deviation; you multiply by it.", _multiplied),
-        ),
-    ),
-    Exercise(
-        "ch11",
-        "count_lora",
-        _count_lora,
-        cases=_count_cases,
-        mistakes=(
-            usual(
-                "You count the whole weight. LoRA learns only its two factors.",
-                lambda outputs, inputs, kernel, rank: outputs * inputs * kernel**2,
-                lambda outputs, inputs, kernel, rank: rank * outputs * inputs * kernel**2,
-            ),
-            usual(
-                "A row of the matrix has one entry for each input channel and place of the kernel: "
-                "the kernel's side goes in twice.",
-                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs),
-                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs * kernel),
-            ),
-            usual(
-                "Only A has columns for the places of the kernel. B has a row for each output and "
-                "a column for each rank.",
-                lambda outputs, inputs, kernel, rank: rank * (outputs + inputs) * kernel**2,
-            ),
-            usual(
-                "That is one of the two factors. Both learn.",
-                lambda outputs, inputs, kernel, rank: rank * inputs * kernel**2,
-                lambda outputs, inputs, kernel, rank: rank * outputs,
-            ),
         ),
     ),
     Exercise(
@@ -276,36 +194,6 @@ EXERCISES = (
             ),
             usual("That has one rank more than is asked for.", _one_too_many),
             usual("You keep one pair of vectors. Keep all up to the rank.", _only_that_one),
-        ),
-    ),
-    Exercise(
-        "ch11",
-        "merge_weight",
-        _merge_weight,
-        cases=_kernel_cases,
-        mistakes=(
-            usual(
-                "The scale is alpha divided by the rank; you use alpha.",
-                _merged_as(lambda a, alpha: alpha),
-            ),
-            usual(
-                "The scale is missing: alpha divided by the rank.",
-                _merged_as(lambda a, alpha: 1.0),
-            ),
-            usual(
-                "The places of the kernel are mixed with the input channels. Reshape the change "
-                "straight into the weight's shape; nothing has to be turned.",
-                _merged_as(_divide, "ohwi"),
-                _merged_as(_divide, "oiwh"),
-            ),
-            usual(
-                "You return the change alone. It is to be added to the weight.",
-                _kernel_change_alone,
-            ),
-            usual(
-                "You take the change out. Merging adds it.",
-                _merged_as(lambda a, alpha: -alpha / len(a)),
-            ),
         ),
     ),
     Exercise(

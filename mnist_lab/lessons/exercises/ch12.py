@@ -1,4 +1,4 @@
-"""The exercises of chapter 12: masks, the loss on what is hidden, scaling laws, compute."""
+"""The exercises of chapter 12: the loss on what is hidden, scaling laws, compute."""
 
 from __future__ import annotations
 
@@ -16,27 +16,12 @@ Array = NDArray[Any]
 # --- Cases ---------------------------------------------------------------------------------------
 
 
-def _noise_cases(generator: np.random.Generator) -> list[Case]:
-    sizes = [((4, 16), 12), ((3, 9), 2), ((1, 5), 3), ((6, 4), 1), ((2, 49), 30)]
-    return [(generator.uniform(size=size), hidden) for size, hidden in sizes]
-
-
 def _guess_cases(generator: np.random.Generator) -> list[Case]:
     cases: list[Case] = []
     for n, count, pixels, hidden in [(3, 16, 49, 12), (2, 4, 9, 1), (1, 6, 4, 3), (5, 9, 1, 7)]:
         masks = np.array([generator.permutation(count) < hidden for _ in range(n)])
         guesses, patches = generator.normal(size=(2, n, count, pixels))
         cases.append((guesses, patches, masks))
-    return cases
-
-
-def _token_cases(generator: np.random.Generator) -> list[Case]:
-    cases: list[Case] = []
-    for n, count, seen, width in [(2, 6, 2, 3), (3, 16, 4, 2), (1, 5, 4, 1), (2, 9, 3, 4)]:
-        kept = np.array([generator.permutation(count)[:seen] for _ in range(n)])
-        cases.append(
-            (generator.normal(size=(n, seen, width)), kept, count, generator.normal(size=width))
-        )
     return cases
 
 
@@ -54,31 +39,6 @@ def _budgets(_: np.random.Generator) -> list[Case]:
 
 
 # --- Solutions and mistakes ----------------------------------------------------------------------
-
-
-def _hide(noise: Array, hidden: int) -> Array:
-    ranks = noise.argsort(axis=1).argsort(axis=1)
-    return ranks < hidden
-
-
-def _hide_largest(noise: Array, hidden: int) -> Array:
-    return (-noise).argsort(axis=1).argsort(axis=1) < hidden
-
-
-def _order_for_rank(noise: Array, hidden: int) -> Array:
-    return noise.argsort(axis=1) < hidden
-
-
-def _coin(noise: Array, hidden: int) -> Array:
-    return noise < hidden / noise.shape[1]
-
-
-def _seen_for_hidden(noise: Array, hidden: int) -> Array:
-    return ~_hide(noise, hidden)
-
-
-def _one_mask_for_all(noise: Array, hidden: int) -> Array:
-    return np.repeat(_hide(noise, hidden)[:1], len(noise), axis=0)
 
 
 def _masked_loss(guesses: Array, patches: Array, hidden: Array) -> float:
@@ -103,29 +63,6 @@ def _sums_pixels(guesses: Array, patches: Array, hidden: Array) -> float:
 
 def _absolute(guesses: Array, patches: Array, hidden: Array) -> float:
     return float(np.abs(guesses - patches)[hidden].mean())
-
-
-def _put_back(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    tokens = np.tile(token, (len(seen), count, 1))
-    np.put_along_axis(tokens, kept[:, :, None], seen, axis=1)
-    return tokens
-
-
-def _appended(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    n, k, width = seen.shape
-    return np.concatenate([seen, np.broadcast_to(token, (n, count - k, width))], axis=1)
-
-
-def _in_reading_order(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    return _put_back(seen, np.sort(kept, axis=1), count, token)
-
-
-def _same_places(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    return _put_back(seen, np.broadcast_to(kept[0], kept.shape), count, token)
-
-
-def _zeros(seen: Array, kept: Array, count: int, token: Array) -> Array:
-    return _put_back(seen, kept, count, 0 * token)
 
 
 def _fit_law(sizes: Array, losses: Array) -> tuple[float, float]:
@@ -178,32 +115,6 @@ def _forward_only(compute: float, ratio: float) -> tuple[float, float]:
 EXERCISES = (
     Exercise(
         "ch12",
-        "hide",
-        _hide,
-        cases=_noise_cases,
-        mistakes=(
-            usual(
-                "You compare the sorted order with the number. The order says which patch comes "
-                "at each place; you need the place of each patch.",
-                _order_for_rank,
-            ),
-            usual(
-                "You toss a coin for each patch, so some images lose more patches than others, and "
-                "they cannot be stacked.",
-                _coin,
-            ),
-            usual(
-                "True stands for a hidden patch; you have it the other way round.", _seen_for_hidden
-            ),
-            usual("You hide the patches with the largest noise, not the smallest.", _hide_largest),
-            usual(
-                "You hide the same patches of every image. Each row has noise of its own.",
-                _one_mask_for_all,
-            ),
-        ),
-    ),
-    Exercise(
-        "ch12",
         "masked_error",
         _masked_loss,
         cases=_guess_cases,
@@ -219,29 +130,6 @@ EXERCISES = (
             ),
             usual("You sum over the pixels of a patch. Take the mean over them too.", _sums_pixels),
             usual("You take absolute values. Square the differences.", _absolute),
-        ),
-    ),
-    Exercise(
-        "ch12",
-        "put_back",
-        _put_back,
-        cases=_token_cases,
-        mistakes=(
-            usual(
-                "You put the seen tokens first and the mask tokens after them. Each token must "
-                "stand where its patch lies, as the positions are added next.",
-                _appended,
-            ),
-            usual(
-                "You sort the numbers of the kept patches but not the tokens. Token j belongs to "
-                "patch kept[:, j], in whatever order.",
-                _in_reading_order,
-            ),
-            usual(
-                "You use the places of the first image for all of them.",
-                _same_places,
-            ),
-            usual("You leave zeros where the mask token belongs.", _zeros),
         ),
     ),
     Exercise(

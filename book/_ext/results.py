@@ -338,8 +338,8 @@ def _draw_lines(
     if len(groups) > 1:
         columns = columns[:1]
     else:  # then it is the columns that are compared
-        cells = [table.rows[row] for rows in groups.values() for row in rows]
-        columns = [c for c in table.columns if cells and all(_is_number(r.get(c)) for r in cells)]
+        shown = [table.rows[row] for rows in groups.values() for row in rows]
+        columns = [c for c in table.columns if shown and all(_is_number(r.get(c)) for r in shown)]
     if not columns:
         return None
     figure, axes = new_axes(width=WIDTH, height=2.7 + 0.22 * -(-len(groups) * len(columns) // 2))

@@ -283,7 +283,9 @@ def main() -> None:
             return found
 
         grid = PENALTIES if method in FITTED else RATES
-        return find_best(grid, record.entry(method, "search", count), score)
+        best = find_best(grid, record.entry(method, "search", count), score)
+        record.save(method, "search", count, "best", best)
+        return best
 
     for method in TRAINED:
         if method in arguments.only:

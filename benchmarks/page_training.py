@@ -186,6 +186,9 @@ def main() -> None:
             "bytes": weigh(arguments.site),
         }
         record = Record("page_training", arguments, setting)
+        record.seconds = (
+            None  # it is the browser that works, whose seconds this process does not count
+        )
         for network in arguments.only:
             runs = record.entry(network).setdefault("seeds", [])
             for seed in range(len(runs), arguments.seeds):

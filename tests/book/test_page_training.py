@@ -1,4 +1,4 @@
-"""The record of training in the page keeps to what the page promises: seconds, and no long frame."""
+"""The record of training in the page keeps to what the page promises: seconds and frames."""
 
 from __future__ import annotations
 

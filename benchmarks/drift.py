@@ -267,9 +267,8 @@ def main() -> None:
     train, validation = split(load_mnist().train, seed=0)
     half, other = split(validation, seed=0, validation=2_500)
     some = train.subset(np.arange(20_000))
-    reader = Reader(
-        fit("small_cnn", some, None, TrainConfig(epochs=2, seed=0), progress=False).model
-    )
+    config = TrainConfig(epochs=2, seed=0)
+    reader = Reader(fit("small_cnn", some, None, config, device="cpu", progress=False).model)
     signals = Signals(reader, some)
     calm = {"to set": signals(half.images), "to measure": signals(other.images)}
     pools = change_digits(other, seed=0)

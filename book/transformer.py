@@ -15,6 +15,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import mnist_lab  # noqa: F401 - before torch, whose threads then wait without spinning
+
+# isort: split
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

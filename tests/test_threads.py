@@ -37,6 +37,7 @@ DOORS = {
     "the command line": READ,
     "the pages' network": ("-c", "import book.recogniser"),
     "the pages' transformer": ("-c", "import book.transformer"),
+    "a benchmark": ("-c", "import benchmarks, torch"),
     "pytest": ("-m", "pytest", "-s", "--collect-only", "tests/by_hand/test_losses.py"),
 }
 

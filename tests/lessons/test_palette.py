@@ -134,7 +134,7 @@ class TestStyleSheets:
 
     def test_the_pad_carries_them_into_pages_and_notebooks(self) -> None:
         for linked in (link_page(b"", b""), link_notebook()):
-            by_day, night, by_night = linked.partition("prefers-color-scheme: dark")
+            by_day, night, by_night = linked.partition("@media (prefers-color-scheme: dark)")
             assert night
             assert f"--own-ink: {PAGE_BY_DAY['ink']};" in by_day
             assert f"--own-ink: {PAGE_BY_NIGHT['ink']};" in by_night

@@ -189,7 +189,9 @@ class ModelCard:
                 f"weights are too large, or spoilt."
             )
 
-    def to_markdown(self, title: str, *, use: str, limits: str) -> str:
+    def to_markdown(
+        self, title: str, *, use: str, limits: str, groups: str = "", energy: str = ""
+    ) -> str:
         """Return the card as a page for people, to be published beside the weights.
 
         What the network is and how it was trained stands in the card already. What it is meant
@@ -199,6 +201,8 @@ class ModelCard:
         ----------
         title, use, limits : str
             The last two are Markdown; they may not be empty.
+        groups, energy : str, optional
+            Markdown: how each group of those who write fares, and what a use of the network costs.
 
         Raises
         ------
@@ -219,9 +223,11 @@ class ModelCard:
             "Data": _describe_data(self.training),
             "Training": _describe_config(self.training.get("config") or {}),
             "Score": _describe_score(self.training),
+            "Groups": groups.strip(),
             "Limits": limits.strip(),
+            "Energy": energy.strip(),
         }
-        parts = [f"## {heading}\n\n{text}\n" for heading, text in sections.items()]
+        parts = [f"## {heading}\n\n{text}\n" for heading, text in sections.items() if text]
         return "\n".join([f"# {title.strip()}\n", *parts])
 
 

@@ -431,8 +431,9 @@ class TestPublishedCard:
         title: str = "Three letters",
         use: str = "To teach.",
         limits: str = "Reads no Greek.",
+        **more: str,
     ) -> str:
-        return card.to_markdown(title, use=use, limits=limits)
+        return card.to_markdown(title, use=use, limits=limits, **more)
 
     def test_says_what_a_stranger_must_know(self) -> None:
         data = [{"count": 1_200, "crc32": 255}, {"count": 34, "crc32": 1}]
@@ -464,6 +465,13 @@ class TestPublishedCard:
         ranges = {name: 0.5 for name in vars(Augmentation()) if name != "elastic_smoothness"}
         page = self.page(replace(CARD, training={"config": {"augmentation": ranges}}))
         assert all(f"{name} 0.5" in page for name in ranges)
+
+    def test_says_how_groups_fare_and_what_it_costs_where_its_maker_says_so(self) -> None:
+        page = self.page(groups="Children: 95%.\n", energy="0.02 kWh a million.")
+        assert "## Groups\n\nChildren: 95%.\n\n## Limits\n" in page
+        assert page.endswith("## Energy\n\n0.02 kWh a million.\n")
+        assert "Groups" not in self.page()
+        assert "Energy" not in self.page()
 
     def test_says_what_was_not_recorded(self) -> None:
         assert self.page(replace(CARD, training={})).count("Not recorded.") == 3

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
-from skimage.filters import apply_hysteresis_threshold, threshold_otsu
+from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from mnist_lab.handwriting.lines import (
     take_frames_away,
@@ -78,23 +79,27 @@ def threshold_ink(ink: Ink, *, hysteresis: bool = True) -> Mask:
     The threshold is Otsu's, of all that is no paper grain. What is fainter belongs to a stroke if
     it hangs together with what is not, down to half the threshold: a pen that lifts does not stop.
     """
-    floor, strong = _find_thresholds(ink)
-    if not hysteresis:
-        return ink > strong
-    return apply_hysteresis_threshold(ink, max(floor, _GOES_ON * strong), strong)
+    strong, goes_on, _ = _threshold(ink)
+    return _follow(strong, goes_on) if hysteresis else strong
 
 
 def find_faint_ink(ink: Ink) -> Mask:
     """Return where ink stands out from the paper, but hangs together with nothing strong."""
-    floor, strong = _find_thresholds(ink)
-    weak = max(floor, _FAINT * strong)
-    return (ink > weak) & ~apply_hysteresis_threshold(ink, weak, strong)
+    strong, _, faint = _threshold(ink)
+    return faint & ~_follow(strong, faint)
 
 
-def _find_thresholds(ink: Ink) -> tuple[float, float]:
-    """Return what noise does not reach, and what tells strokes from paper."""
+def _threshold(ink: Ink) -> tuple[Mask, Mask, Mask]:
+    """Return where ink is strong, where it may go on, and where it is more than noise."""
     floor, some = noise_floor(ink), sample_pixels(ink)
-    return floor, max(floor, float(threshold_otsu(np.where(some > floor, some, 0))))
+    strong = max(floor, float(threshold_otsu(np.where(some > floor, some, 0))))
+    levels = (strong, max(floor, _GOES_ON * strong), max(floor, _FAINT * strong))
+    return ink > levels[0], ink > levels[1], ink > levels[2]
+
+
+def _follow(strong: Mask, weak: Mask) -> Mask:
+    """Return what is weak and hangs together with something strong."""
+    return ndimage.binary_propagation(strong, mask=weak)
 
 
 def find_ink(

@@ -10,6 +10,8 @@ This comes before sizes are compared: beside the grid of a table every digit is 
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -40,6 +42,8 @@ def take_ruled_lines_away(ink: Ink, mask: Mask) -> Mask:
     level, levels = _find_level_lines(faint, mask)
     upright, uprights = _find_level_lines(faint.T, mask.T)
     upright = upright.T
+    if not levels and not uprights:
+        return mask
     rest = mask & ~level & ~upright
     tallest, usual = _tallest(rest), float(np.median(ink[rest])) if rest.any() else np.inf
     for lines, count, length in ((level, levels, mask.shape[1]), (upright, uprights, len(mask))):
@@ -57,7 +61,8 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
     """Return where level lines run in `mask`, but not where strokes cross them; and how many."""
     times = max(1, mask.shape[1] // 400)
     whole = np.pad(faint, [(0, -side % times) for side in mask.shape])
-    small = whole.reshape(len(whole) // times, times, -1, times).any(axis=(1, 3))
+    flat = reduce(np.logical_or, [whole[start::times] for start in range(times)])
+    small = reduce(np.logical_or, [flat[:, start::times] for start in range(times)])
     height, width = small.shape
     ys, xs = np.nonzero(ndimage.binary_dilation(small, np.ones((3, 1))))
     lines = np.zeros_like(small)
@@ -80,7 +85,7 @@ def _find_level_lines(faint: Mask, mask: Mask) -> tuple[Mask, int]:
     count = ndimage.label(lines, _AROUND)[1]
     if not count or lines.sum() > _THICKEST_LINE * width * count:
         return np.zeros_like(mask), 0
-    lines = np.kron(lines, np.ones((times, times), bool))[: mask.shape[0], : mask.shape[1]]
+    lines = lines.repeat(times, 0).repeat(times, 1)[: mask.shape[0], : mask.shape[1]]
     # Where ink goes on above and below, a stroke crosses the line: it stays.
     rest = (mask & ~lines).view(np.uint8)
     reach = 6 * times + 1

@@ -51,9 +51,11 @@ def to_grey(picture: Pixels) -> Grey:
         around = ndimage.gaussian_filter(values, max(values.shape) / 20)
         return float(np.abs(ndimage.uniform_filter(values, 3) - around).max())
 
-    grey, best = image.convert("L"), max(image.split(), key=contrast)
+    colours = image.split()
+    contrasts = [contrast(colour) for colour in colours]
+    grey, best = image.convert("L"), int(np.argmax(contrasts))
     # JPEG keeps colours less sharp than brightness: they must be worth it.
-    return np.asarray(best if contrast(best) > 1.5 * contrast(grey) else grey)
+    return np.asarray(colours[best] if contrasts[best] > 1.5 * contrast(grey) else grey)
 
 
 def take_paper_away(grey: Grey, *, follow: bool = True) -> Ink:

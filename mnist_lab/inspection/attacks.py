@@ -37,7 +37,7 @@ NORMS = ("linf", "l2")
 """How a change is measured: by its largest pixel, or by the root of the sum of all squared."""
 
 _SHARE = 0.8  # of the pixels: a first square; what the paper takes for MNIST
-# From which of 10,000 queries on a square is half as large again, as in the paper.
+# After which of 10,000 queries the area of a square is halved, as in the paper.
 _HALVED_AFTER = (10, 50, 200, 500, 1_000, 2_000, 4_000, 6_000, 8_000)
 _QUERIES = 10_000
 

@@ -1,6 +1,7 @@
 """What networks read when digits are not as MNIST has them: a table, row by row.
 
     python -m benchmarks.robustness [--seeds 3] [--only pages ...] [--fonts DIR] [--keel DIR]
+    python -m benchmarks.robustness --mnist-c         # rows are those of MNIST-C
     python -m benchmarks.robustness --check FOLDER    # of one checkpoint
 
 About 15 minutes on one core.
@@ -9,7 +10,8 @@ Rows are MNIST's validation digits under each of `corruptions.CORRUPTIONS`, and 
 people: UCI's digits, which scikit-learn ships, and, where a folder is given, handwriting fonts and
 two sets of the UCI repository (`other_hands` says where they come from). The test set is not
 touched. Of the fonts, every other one by name was used to choose the pages' augmentation; the rows
-are of the rest.
+are of the rest. With `--mnist-c` the rows are MNIST's validation digits under each of MNIST-C's
+fifteen corruptions, in a record of their own.
 
 Trained networks stay in `_build/robustness`, so a run goes on where it stopped and a new row costs
 no training; a recipe that has changed starts anew.
@@ -24,7 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from mnist_lab.data import CORRUPTIONS, DigitSet, corrupt, load_mnist, load_uci_digits, split
+from mnist_lab.data import (
+    CORRUPTIONS,
+    MNIST_C,
+    Corruption,
+    DigitSet,
+    corrupt,
+    load_mnist,
+    load_uci_digits,
+    split,
+)
 from mnist_lab.handwriting import Reader, load_reader
 from mnist_lab.training import (
     PAGES,
@@ -53,9 +64,11 @@ RECIPES = {
 PEN_DIGITS = 2_000  # those before were used to choose the augmentation
 
 
-def corrupted(validation: DigitSet) -> dict[str, DigitSet]:
+def corrupted(
+    validation: DigitSet, among: Mapping[str, Corruption] = CORRUPTIONS
+) -> dict[str, DigitSet]:
     """Return validation digits as they are and under every corruption, by the row's name."""
-    rows = {name: corrupt(validation, name) for name in CORRUPTIONS}
+    rows = {name: corrupt(validation, name, among=among) for name in among}
     return {"as they are": validation, **rows}
 
 
@@ -121,8 +134,8 @@ def describe_rows(rows: Mapping[str, DigitSet]) -> dict[str, dict[str, Any]]:
     described: dict[str, dict[str, Any]] = {}
     for name, digits in rows.items():
         described[name] = {"digits": len(digits)}
-        if name in CORRUPTIONS:
-            corruption = CORRUPTIONS[name]
+        corruption = (CORRUPTIONS | MNIST_C).get(name)
+        if corruption is not None:
             described[name] |= {
                 "dose": corruption.dose, "unit": corruption.unit, "meaning": corruption.meaning,
             }  # fmt: skip
@@ -134,14 +147,21 @@ def main() -> None:
     parser = make_parser(__doc__, seeds=3, only=RECIPES, threads=1)
     parser.add_argument("--fonts", type=Path, help="a folder of handwriting fonts")
     parser.add_argument("--keel", type=Path, help="the folder of penbased.dat")
+    parser.add_argument(
+        "--mnist-c", action="store_true", help="rows are MNIST-C's corruptions, in their own record"
+    )
     parser.add_argument("--check", type=Path, help="print the table of one checkpoint")
     arguments = read_arguments(parser)
     if arguments.check:
         print(draw_table({arguments.check.name: check(arguments.check)}))
         return
-    record = Record("robustness", arguments)
     sets = split(load_mnist().train, seed=0)
-    rows = corrupted(sets[1]) | other_writers(arguments.fonts, arguments.keel)
+    if arguments.mnist_c:
+        record = Record("robustness", arguments, variant="mnist_c", options="--mnist-c")
+        rows = corrupted(sets[1], MNIST_C)
+    else:
+        record = Record("robustness", arguments)
+        rows = corrupted(sets[1]) | other_writers(arguments.fonts, arguments.keel)
     record.parts["rows"] = record.parts.get("rows", {}) | describe_rows(rows)
     if arguments.fonts is not None:
         record.parts["fonts"] = sorted(file.stem for file in arguments.fonts.iterdir())[1::2]

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 SCRIPT, SHEET = "evidence.js", "evidence.css"
 LOADERS = ("load_record", "load_records")
-OF_SHARES = ("photos", "robustness")  # records whose numbers are shares of digits
+OF_SHARES = ("attacks", "photos", "robustness")  # records whose numbers are shares of digits
 NOT_OF_SHARES = ("chapters",)  # where a name may speak of accuracy and the number be in points
 
 

@@ -44,6 +44,7 @@ PENS = (INK, BLUE_PENCIL, RED_PEN, GREEN_TICK, OCHRE, VIOLET)
 MOST_ROWS = 40  # of a plot
 # What the numbers are along which a record's rows go.
 ALONG = {
+    "attacks": "largest change of a pixel, in % of full ink",
     "backbone": "labels",
     "finetuning": "labels of each class",
     "forgetting": "share of the way",
@@ -55,6 +56,7 @@ ALONG = {
 }
 # What is measured, where a column's name does not say it.
 MEASURED = {
+    "attacks": "accuracy",
     "batching": "images a second",
     "distributed": "accuracy",
     "photos": "digits read by the pages' network",

@@ -1,6 +1,7 @@
 # Written by `python -m tools.rooms`: edit the modules, not this file.
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import Corruption as Corruption
+from .corruptions import as_bytes as as_bytes
 from .corruptions import corrupt as corrupt
 from .digit_set import DIGIT_NAMES as DIGIT_NAMES
 from .digit_set import DataError as DataError
@@ -30,6 +31,7 @@ from .idx import take_images as take_images
 from .mnist import MNIST as MNIST
 from .mnist import lay_out_for_torchvision as lay_out_for_torchvision
 from .mnist import load_mnist as load_mnist
+from .mnist_c import MNIST_C as MNIST_C
 from .normalisation import MNIST_NORMALISATION as MNIST_NORMALISATION
 from .normalisation import Normalisation as Normalisation
 from .other_sets import load_from_torchvision as load_from_torchvision

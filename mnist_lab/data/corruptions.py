@@ -8,18 +8,17 @@
 They are for measuring, not for training: `training.augmentation` draws its own changes, in other
 ways. The same digits, name, dose and seed give the same images.
 
-The field's collection of such changes is MNIST-C, fifteen corruptions of the test images. Those
-here are mostly what other writers, pens and scanners do; each has a dose with a unit, and can be
-laid on any digits: on validation images, where choices are made.
-
-Source: Mu and Gilmer 2019, "MNIST-C: A Robustness Benchmark for Computer Vision".
+They are mostly what other writers, pens and scanners do; each has a dose with a unit, and can be
+laid on any digits: on validation images, where choices are made. The field's own collection of such
+changes, MNIST-C, is in `mnist_c`: `corrupt(digits, "fog", among=MNIST_C)`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,26 +63,36 @@ class Corruption:
     change: _Change
 
 
-def corrupt(digits: DigitSet, name: str, dose: float | None = None, *, seed: int = 0) -> DigitSet:
+def corrupt(
+    digits: DigitSet,
+    name: str,
+    dose: float | None = None,
+    *,
+    seed: int = 0,
+    among: Mapping[str, Corruption] | None = None,
+) -> DigitSet:
     """Return the same digits, changed.
 
     Parameters
     ----------
     name : str
-        A key of `CORRUPTIONS`.
+        A key of `CORRUPTIONS`, or of the corruptions that are named.
     dose : float, optional
         In the corruption's unit; left out, its usual dose.
     seed : int
         For what differs from digit to digit.
+    among : mapping, optional
+        Other corruptions by name, such as `MNIST_C`.
 
     Raises
     ------
     DataError
         If there is no such corruption or it does not take the dose.
     """
-    corruption = CORRUPTIONS.get(name)
+    known = CORRUPTIONS if among is None else among
+    corruption = known.get(name)
     if corruption is None:
-        raise DataError(f"No corruption {name!r}: choose one of {', '.join(CORRUPTIONS)}.")
+        raise DataError(f"No corruption {name!r}: choose one of {', '.join(known)}.")
     dose = corruption.dose if dose is None else dose
     if not corruption.least <= dose <= corruption.most:
         raise DataError(
@@ -106,7 +115,7 @@ def _shift(digits: DigitSet, pixels: float, generator: np.random.Generator) -> _
     angles = generator.uniform(0, 2 * math.pi, len(digits))
     offsets = np.stack([np.sin(angles), np.cos(angles)], 1) * pixels
     pairs = zip(digits.images, offsets, strict=True)
-    return _as_bytes([ndimage.shift(image.astype(float), by, order=1) for image, by in pairs])
+    return as_bytes([ndimage.shift(image.astype(float), by, order=1) for image, by in pairs])
 
 
 def _turn(digits: DigitSet, degrees: float, generator: np.random.Generator) -> _Images:
@@ -126,7 +135,7 @@ def _slant(digits: DigitSet, degrees: float, generator: np.random.Generator) -> 
         return result
 
     one, other = (
-        _as_bytes([slanted(image, sign * slope) for image in digits.images]) for sign in (1, -1)
+        as_bytes([slanted(image, sign * slope) for image in digits.images]) for sign in (1, -1)
     )
     return _either(one, other, generator)
 
@@ -224,22 +233,22 @@ def _elastic(digits: DigitSet, pixels: float, generator: np.random.Generator) ->
         result: NDArray[np.float64] = ndimage.map_coordinates(image.astype(float), places, order=1)
         return result
 
-    return _as_bytes([bend(image) for image in digits.images])
+    return as_bytes([bend(image) for image in digits.images])
 
 
 # --- The camera and the scanner ------------------------------------------------------------------
 
 
 def _noise(digits: DigitSet, deviation: float, generator: np.random.Generator) -> _Images:
-    return _as_bytes(digits.images + generator.normal(0, deviation, digits.images.shape))
+    return as_bytes(digits.images + generator.normal(0, deviation, digits.images.shape))
 
 
 def _blur(digits: DigitSet, pixels: float, _: np.random.Generator) -> _Images:
-    return _as_bytes([ndimage.gaussian_filter(i.astype(float), pixels) for i in digits.images])
+    return as_bytes([ndimage.gaussian_filter(i.astype(float), pixels) for i in digits.images])
 
 
 def _fade(digits: DigitSet, factor: float, _: np.random.Generator) -> _Images:
-    return _as_bytes(digits.images * factor)
+    return as_bytes(digits.images * factor)
 
 
 def _binarise(digits: DigitSet, level: float, *, keep_aspect: bool) -> _Images:
@@ -270,7 +279,8 @@ def _shape(image: _Images) -> tuple[int, int]:
     return height, width
 
 
-def _as_bytes(images: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> _Images:
+def as_bytes(images: Sequence[NDArray[Any]] | NDArray[Any]) -> _Images:
+    """Return grey values, rounded and cut off at 0 and 255, as uint8."""
     return np.asarray(images).round().clip(0, 255).astype(np.uint8)
 
 

@@ -9,6 +9,17 @@ from .abstaining import max_probability as max_probability
 from .abstaining import refused_curve as refused_curve
 from .abstaining import risk_at as risk_at
 from .abstaining import risk_coverage as risk_coverage
+from .adversarial import ClassifyUnderAttack as ClassifyUnderAttack
+from .attacks import NORMS as NORMS
+from .attacks import Loss as Loss
+from .attacks import climb as climb
+from .attacks import cross_entropy as cross_entropy
+from .attacks import fgsm as fgsm
+from .attacks import margin_loss as margin_loss
+from .attacks import pgd as pgd
+from .attacks import read_right as read_right
+from .attacks import share_without_gradient as share_without_gradient
+from .attacks import square_attack as square_attack
 from .calibration import Reliability as Reliability
 from .calibration import brier_score as brier_score
 from .calibration import calibration_error as calibration_error

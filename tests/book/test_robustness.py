@@ -15,6 +15,7 @@ import torch
 from benchmarks import other_hands, robustness
 from mnist_lab.data.corruptions import CORRUPTIONS
 from mnist_lab.data.digit_set import DigitSet
+from mnist_lab.data.mnist_c import MNIST_C
 from mnist_lab.data.normalisation import Normalisation
 from mnist_lab.data.other_sets import load_uci_digits
 from mnist_lab.handwriting.reader import Reader
@@ -115,6 +116,13 @@ class TestTheScript:
         }
         json.dumps(described, allow_nan=False)
         assert not np.array_equal(rows["blur"].images, few.images)
+
+    def test_rows_may_be_those_of_mnist_c(self, few: DigitSet) -> None:
+        rows = robustness.corrupted(few, MNIST_C)
+        described = robustness.describe_rows(rows)
+        assert list(described) == ["as they are", *MNIST_C]
+        assert described["fog"]["dose"] == MNIST_C["fog"].dose
+        assert not np.array_equal(rows["fog"].images, few.images)
 
 
 @pytest.fixture(scope="module")

@@ -117,6 +117,7 @@ class TestEveryScript:
         [
             ("ablation", ["--seeds", "5"]),
             ("architectures", ["--seeds", "3"]),
+            ("attacks", ["--seeds", "3"]),
             ("articles", ["--seeds", "3", "--forms", "as_printed", "corrected"]),
             ("articles", ["--seeds", "1", "--forms", "as_promised", "--only", "article_002"]),
             ("backbone", ["--draws", "3", "--labels", "100", "1000"]),

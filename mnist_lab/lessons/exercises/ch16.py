@@ -1,4 +1,4 @@
-"""The exercises of chapter 16: calibration, conclusions, completeness, risk at a coverage."""
+"""The exercises of chapter 16: calibration, conclusions, completeness, risk, attacks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mnist_lab.lessons.exercises.checking import Case, Exercise, usual
 
 Array = NDArray[Any]
+Slope = Callable[[Array], Array]
 
 
 # --- Cases ---------------------------------------------------------------------------------------
@@ -53,6 +54,36 @@ def _sure_cases(generator: np.random.Generator) -> list[Case]:
     return [*cases, (np.arange(10.0), np.arange(10) > 3, 0.75)]
 
 
+def _bowl(middle: Array) -> Slope:
+    """Return the gradient of a loss that is lowest at a middle."""
+    return lambda pixels: 2 * (pixels - middle)
+
+
+def _attack_cases(generator: np.random.Generator) -> list[Case]:
+    # Slope, pixels, epsilon. Some pixels are near paper or full ink, so that the clip counts.
+    cases: list[Case] = []
+    for shape, epsilon in (((4, 4), 0.1), ((28, 28), 0.3), ((3,), 0.05)):
+        middle, pixels = generator.random((2, *shape))
+        pixels[generator.random(shape) < 0.3] = 0.0
+        pixels[generator.random(shape) < 0.2] = 1.0
+        cases.append((_bowl(middle), pixels, epsilon))
+    return [*cases, (_bowl(np.array([0.5, 0.5])), np.array([0.02, 0.97]), 0.1)]
+
+
+def _step_cases(generator: np.random.Generator) -> list[Case]:
+    # Slope, changed pixels, pixels, epsilon, rate.
+    cases: list[Case] = []
+    for (slope, pixels, epsilon), share in zip(
+        _attack_cases(generator), (0.25, 0.1, 0.6, 0.4), strict=True
+    ):
+        change = generator.uniform(-epsilon, epsilon, pixels.shape)
+        changed = np.clip(pixels + change, 0, 1)
+        cases.append((slope, changed, pixels, epsilon, share * epsilon))
+    flips = _bowl(np.full(3, 0.5))  # a step has carried two of them over the middle
+    pixels, changed = np.array([0.45, 0.55, 0.3]), np.array([0.53, 0.47, 0.38])
+    return [*cases, (flips, changed, pixels, 0.1, 0.04)]
+
+
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
@@ -93,9 +124,6 @@ def _of_own_class(probabilities: Array, labels: Array, bins: int) -> float:
     )
 
 
-Slope = Callable[[Array], Array]
-
-
 def _shares(slope: Slope, start: Array, end: Array, steps: int, offset: float = 0.5) -> Array:
     places = (np.arange(steps) + offset) / steps
     slopes = [slope(start + t * (end - start)) for t in places]
@@ -106,6 +134,26 @@ def _shares(slope: Slope, start: Array, end: Array, steps: int, offset: float = 
 def _risk(sure: Array, right: Array, coverage: float) -> float:
     answered = int(np.ceil(coverage * len(sure)))
     return float(np.mean(~right[np.argsort(-sure, kind="stable")[:answered]]))
+
+
+def _one_step(slope: Slope, pixels: Array, epsilon: float, way: float = 1.0) -> Array:
+    return np.clip(pixels + way * epsilon * np.sign(slope(pixels)), 0, 1)
+
+
+def _step_back(
+    slope: Slope,
+    changed: Array,
+    pixels: Array,
+    epsilon: float,
+    rate: float,
+    *,
+    at: Array | None = None,
+    about: Array | None = None,
+) -> Array:
+    """Take a step from `changed` by the slope at a place, and go back into the ball about one."""
+    moved = changed + rate * np.sign(slope(changed if at is None else at))
+    middle = pixels if about is None else about
+    return np.clip(middle + np.clip(moved - middle, -epsilon, epsilon), 0, 1)
 
 
 EXERCISES = (
@@ -249,6 +297,79 @@ EXERCISES = (
                 "One answer too few: at least the share `coverage` is to be answered.",
                 lambda sure, right, coverage: float(
                     np.mean(~right[np.argsort(-sure, kind="stable")[: int(coverage * len(sure))]])
+                ),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
+        "one_step_attack",
+        lambda slope, pixels, epsilon: _one_step(slope, pixels, epsilon),
+        cases=_attack_cases,
+        mistakes=(
+            usual(
+                "Some of your pixels have less ink than none or more than full: clip them to 0 "
+                "and 1.",
+                lambda slope, pixels, epsilon: pixels + epsilon * np.sign(slope(pixels)),
+            ),
+            usual(
+                "Your pixels go by a whole 1. The sign says which way, and epsilon how far.",
+                lambda slope, pixels, epsilon: np.clip(pixels + np.sign(slope(pixels)), 0, 1),
+            ),
+            usual(
+                "You step by epsilon times the gradient. Of the gradient only the sign counts: "
+                "every pixel may go the whole epsilon.",
+                lambda slope, pixels, epsilon: np.clip(pixels + epsilon * slope(pixels), 0, 1),
+            ),
+            usual(
+                "You go down the loss, as training does with the weights. An attack goes up.",
+                lambda slope, pixels, epsilon: _one_step(slope, pixels, epsilon, -1.0),
+            ),
+            usual(
+                "That epsilon is one of normalised images: you have multiplied or divided by "
+                "their 0.3081. These are pixels from 0 to 1.",
+                lambda slope, pixels, epsilon: _one_step(slope, pixels, 0.3081 * epsilon),
+                lambda slope, pixels, epsilon: _one_step(slope, pixels, epsilon / 0.3081),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
+        "attack_step",
+        lambda slope, changed, pixels, epsilon, rate: _step_back(
+            slope, changed, pixels, epsilon, rate
+        ),
+        cases=_step_cases,
+        mistakes=(
+            usual(
+                "You have left the ball. It lies round the digit as it was written, and not where "
+                "the step began: clip the change from there to epsilon either way.",
+                lambda slope, changed, pixels, epsilon, rate: np.clip(
+                    changed + rate * np.sign(slope(changed)), 0, 1
+                ),
+                lambda slope, changed, pixels, epsilon, rate: _step_back(
+                    slope, changed, pixels, epsilon, rate, about=changed
+                ),
+            ),
+            usual(
+                "In the ball, but not on paper: clip to 0 and 1 at the end.",
+                lambda slope, changed, pixels, epsilon, rate: (
+                    pixels
+                    + np.clip(changed + rate * np.sign(slope(changed)) - pixels, -epsilon, epsilon)
+                ),
+            ),
+            usual(
+                "You take the gradient at the digit as it was written. Ask anew at every step, "
+                "where you are: that is what many steps are for.",
+                lambda slope, changed, pixels, epsilon, rate: _step_back(
+                    slope, changed, pixels, epsilon, rate, at=pixels
+                ),
+            ),
+            usual(
+                "Your step is as long as the ball is wide. It is `rate` long; epsilon says how "
+                "far all steps together may lead.",
+                lambda slope, changed, pixels, epsilon, rate: _step_back(
+                    slope, changed, pixels, epsilon, epsilon
                 ),
             ),
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,26 +64,31 @@ class TestTheRecord:
     def test_what_withstands_aimed_changes_need_not_withstand_those_that_happen(
         self, results: dict[str, Any]
     ) -> None:
-        """As chapter 16 says of the rows."""
+        """As chapter 16 says of the rows: in every seed above the plain network, or below."""
 
-        def over(name: str, rows: Iterable[str]) -> float:
-            return float(np.mean([results[name]["mnist_c"][row]["mean"] for row in rows]))
+        def compare(name: str) -> tuple[set[str], set[str]]:
+            more, fewer = set(), set()
+            for row, found in results[name]["mnist_c"].items():
+                plain = results["plain"]["mnist_c"][row]["values"]
+                gains = np.subtract(found["values"], plain)
+                if gains.min() > 0:
+                    more.add(row)
+                if gains.max() < 0:
+                    fewer.add(row)
+            return more, fewer
 
-        hard = "attacked strongly"
-        assert min(results, key=lambda name: over(name, MNIST_C)) == hard
-        for row in ("fog", "canny_edges"):
-            assert max(results, key=lambda name: over(name, [row])) == hard
-        for row in ("impulse_noise", "brightness", "scale", "translate", "as they are"):
-            assert over(hard, [row]) < over("plain", [row]) - 0.01
-        little = "attacked lightly"
-        assert over(little, MNIST_C) > over("plain", MNIST_C) + 0.02
-        assert abs(over(little, MNIST_C) - over("augmented", MNIST_C)) < 0.02
-        for row in ("impulse_noise", "glass_blur", "motion_blur", "as they are"):
-            assert over(little, [row]) > over("plain", [row])
-        for row in ("translate", "scale", "rotate", "glass_blur", "motion_blur"):
-            assert over("augmented", [row]) > over("plain", [row])
-        for row in ("stripe", "zigzag"):
-            assert over("augmented", [row]) < over("plain", [row])
+        more, fewer = compare("attacked strongly")
+        assert more == {"fog", "canny_edges"}
+        assert len(fewer) == 11
+        assert fewer >= {"impulse_noise", "dotted_line", "zigzag", "spatter", "shear", "rotate",
+                         "scale", "translate", "as they are"}  # fmt: skip
+        more, fewer = compare("attacked lightly")
+        assert fewer == {"stripe"}
+        assert more >= {"shot_noise", "impulse_noise", "glass_blur", "motion_blur", "dotted_line",
+                        "fog"}  # fmt: skip
+        more, fewer = compare("augmented")
+        assert fewer == {"stripe", "dotted_line", "zigzag"}
+        assert more >= {"translate", "scale", "rotate", "glass_blur", "motion_blur", "fog"}
 
     def test_the_published_figures_fall_with_the_attacks(self) -> None:
         published = load_record("attacks")["published"]

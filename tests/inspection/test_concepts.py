@@ -187,3 +187,10 @@ def test_areas_of_units_are_scikit_learns() -> None:
     has = generator.random(200) < 0.3
     expected = [roc_auc_score(has, unit) for unit in codes.T]
     assert np.allclose(unit_aurocs(torch.from_numpy(codes), has), expected)
+
+
+def test_what_is_below_zero_is_in_no_code() -> None:
+    features = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    dictionary = Dictionary(4, 6, 6)
+    found = dictionary.encoder(features - dictionary.middle)
+    assert torch.equal(dictionary.encode(features), found.relu())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from cleanlab.count import compute_confident_joint
 
 from mnist_lab.data.mnist import load_mnist
 from mnist_lab.inspection.label_errors import ASKED, VOTES, find_label_errors
@@ -28,6 +30,18 @@ def test_labels_that_were_spoilt_are_found() -> None:
     assert joint.sum() - np.trace(joint) == len(suspects)
     own = probabilities[suspects, labels[suspects]]
     assert (np.diff(own) >= 0).all()  # the least probable label first
+
+
+@pytest.mark.parametrize("classes", [2, 4, 10])
+def test_the_suspects_and_who_is_taken_for_whom_are_cleanlabs(classes: int) -> None:
+    probabilities, labels, _ = spoilt(classes=classes)
+    joint, suspects = find_label_errors(probabilities, labels)
+    theirs, places = compute_confident_joint(
+        labels, probabilities, calibrate=False, return_indices_of_off_diagonals=True
+    )
+    assert len(suspects) > 50
+    assert set(suspects) == set(places)
+    assert np.array_equal(joint, theirs)
 
 
 def test_a_class_of_which_the_network_is_unsure_has_a_lower_threshold() -> None:

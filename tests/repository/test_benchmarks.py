@@ -30,6 +30,7 @@ from benchmarks import (
     baselines,
     chapters,
     compiled,
+    denoising,
     drift,
     ensemble,
     finetuning,
@@ -49,6 +50,7 @@ from benchmarks import (
     trials,
     writers,
 )
+from mnist_lab.data.corruptions import CORRUPTIONS
 from mnist_lab.data.digit_set import DigitSet
 from mnist_lab.data.mnist import MNIST
 from mnist_lab.data.splits import keep_classes, split
@@ -122,6 +124,7 @@ class TestEveryScript:
             ("articles", ["--seeds", "1", "--forms", "as_promised", "--only", "article_002"]),
             ("backbone", ["--draws", "3", "--labels", "100", "1000"]),
             ("backbone", ["--sizes"]),
+            ("denoising", ["--seeds", "3"]),
             ("finetuning", ["--draws", "10"]),
             ("forgetting", ["--draws", "6"]),
             ("large", ["--draws", "2"]),
@@ -1274,6 +1277,83 @@ class TestDrift:
         assert 300 <= alarm < 500
 
 
+class TestDenoising:
+    def test_the_rows_are_every_corruption_and_more_noise(self, few: DigitSet) -> None:
+        rows = denoising.change(few)
+        assert set(CORRUPTIONS) < set(rows)
+        assert rows[denoising.AS_THEY_ARE] is few
+        spread = [
+            (rows[name].images.astype(float) - few.images).std()
+            for name in ("noise 30", "noise", "noise 90", "noise 120")
+        ]
+        assert spread == sorted(spread)
+
+    def test_a_median_takes_off_what_stands_alone(self, few: DigitSet) -> None:
+        dots = np.zeros((2, 28, 28), np.uint8)
+        dots[0, 9, 9] = dots[1, 4:14, 4:14] = 255
+        found = denoising.filter_by_median(DigitSet(dots, np.array([0, 1]))).images
+        assert not found[0].any()
+        assert (found[1, 5:13, 5:13] == 255).all()  # and of no image with its neighbour in the set
+
+    def test_all_that_learn_have_the_same_digits_steps_and_noise(
+        self, few: DigitSet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[tuple[Any, ...]] = []
+
+        def fit(model: Any, train: Any, validation: Any, config: Any, **options: Any) -> None:
+            asked.append((len(train), config.epochs, config.seed, config.learning_rate))
+            objectives.append(getattr(options["objective"], "most", None))
+            models.append(model)
+
+        objectives: list[Any] = []
+        models: list[Any] = []
+        monkeypatch.setattr(denoising, "fit", fit)
+        sets = denoising.Sets(few, few, few)
+        cleaner = denoising.make_denoiser()
+        for name in denoising.LEARN:
+            denoising.learn(name, 0.02, 5, sets, cleaner)
+        assert asked == [(300, 3, 5, 0.02)] * 4
+        assert objectives == [100, None, 100, 100]
+        behind, control = models[2], models[3]
+        assert behind.denoiser is cleaner
+        assert same_weights(behind.network, control)
+
+    def test_the_record_bears_out_what_chapter_16_says(self) -> None:
+        found = load_record("denoising")["results"]["accuracy"]
+
+        def gap(way: str, other: str, row: str) -> float:
+            ours, theirs = (np.array(found[name][row]["values"]) for name in (way, other))
+            return 100 * float((ours - theirs).mean())
+
+        for row in ("noise 30", "noise", "noise 90", "noise 120"):
+            for way in ("cleaned", "cleaned in training"):
+                assert abs(gap(way, "noise in training", row)) < 1
+        assert gap("cleaned", "as it is", "noise 120") > 30
+        whole = gap("cleaned", "as it is", "noise 120")
+        assert 0.6 < gap("median filter", "as it is", "noise 120") / whole < 1
+        for way in ("cleaned", "cleaned in training", "noise in training"):
+            assert abs(gap(way, "as it is", "as they are")) < 0.5
+        for row in ("faint", "thin"):
+            for way in ("cleaned", "cleaned in training"):
+                assert gap(way, "as it is", row) < -20
+                assert gap(way, "noise in training", row) < -10
+            assert gap("noise in training", "as it is", row) < 0
+        others = set(CORRUPTIONS) - {"noise"}
+        assert sum(gap("cleaned", "as it is", row) > 1 for row in others) <= 3
+
+    def test_each_rate_of_the_record_has_worse_ones_on_both_sides(self) -> None:
+        for name, search in load_record("denoising")["search"].items():
+            tried = sorted(float(rate) for rate in search["scores"])
+            assert tried[0] < search["rate"] < tried[-1], name
+            assert recording.choose_rate(search["scores"]) == search["rate"]
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two networks begin alike."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(*pair) for pair in pairs)
+
+
 class TestAblation:
     @pytest.mark.parametrize("best", ablation.RATES)
     def test_a_search_ends_at_the_best_rate_between_two_worse(self, best: float) -> None:
@@ -1372,6 +1452,7 @@ class TestOpenTasks:
         assert (places[:, 4, 0] > 0).all()
         places[:, 4, 0] = 0
         assert not places.any()
+
 
 
 def test_directions_of_edges_tell_which_way_the_grey_rises() -> None:

@@ -1,4 +1,4 @@
-"""The exercises of chapter 16: calibration, conclusions, completeness, risk, attacks."""
+"""The exercises of chapter 16: calibration, conclusions, risk, attacks, loops, codes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from mnist_lab.lessons.exercises.checking import Case, Exercise, usual
 
@@ -84,6 +85,29 @@ def _step_cases(generator: np.random.Generator) -> list[Case]:
     return [*cases, (flips, changed, pixels, 0.1, 0.04)]
 
 
+def _ink_cases(_: np.random.Generator) -> list[Case]:
+    # Ink: true where a pixel has some.
+    drawn = (
+        ("#####", "#...#", "#.#.#", "#...#", "#####"),  # a dot in a loop
+        (".###.", ".#.#.", ".###.", ".#.#.", ".###."),
+        ("..#..", ".#.#.", "#...#", ".#.#.", "..#.."),  # closed across corners
+        ("..#..", "..#..", "..#..", "..#..", "..#.."),  # from edge to edge
+        ("#.#..", ".....", "###..", "#.#..", "###.."),
+        (".....", ".....", ".....", ".....", "....."),
+        ("##..#", "#.#.#", ".#..#", "#####", "....."),
+    )
+    return [(np.array([[mark == "#" for mark in row] for row in one]),) for one in drawn]
+
+
+def _code_cases(generator: np.random.Generator) -> list[Case]:
+    # What the encoder found, and how many units may be active.
+    cases: list[Case] = [
+        (generator.normal(size=size), active)
+        for size, active in (((6, 8), 3), ((1, 5), 2), ((4, 10), 7), ((5, 4), 1))
+    ]
+    return [*cases, (np.array([[-1.0, -2.0, -3.0, -4.0], [5.0, -6.0, 0.5, 0.2]]), 2)]
+
+
 # --- Solutions and mistakes ----------------------------------------------------------------------
 
 
@@ -154,6 +178,24 @@ def _step_back(
     moved = changed + rate * np.sign(slope(changed if at is None else at))
     middle = pixels if about is None else about
     return np.clip(middle + np.clip(moved - middle, -epsilon, epsilon), 0, 1)
+
+
+def _loops(ink: Array) -> int:
+    paper = np.pad(~ink, 1, constant_values=True)
+    return int(ndimage.label(paper)[1]) - 1
+
+
+def _loops_across_corners(ink: Array) -> int:
+    paper = np.pad(~ink, 1, constant_values=True)
+    return int(ndimage.label(paper, np.ones((3, 3)))[1]) - 1
+
+
+def _keep(found: Array, active: int, by: Array | None = None) -> Array:
+    """Keep in each row what is largest by something else, or by itself."""
+    order = np.argsort(-(found if by is None else by), axis=1, kind="stable")[:, :active]
+    kept = np.zeros_like(found)
+    np.put_along_axis(kept, order, np.take_along_axis(found, order, 1), 1)
+    return kept
 
 
 EXERCISES = (
@@ -335,6 +377,37 @@ EXERCISES = (
     ),
     Exercise(
         "ch16",
+        "count_loops",
+        _loops,
+        cases=_ink_cases,
+        mistakes=(
+            usual(
+                "The paper outside is a piece, too, and no loop.",
+                lambda ink: _loops(ink) + 1,
+            ),
+            usual(
+                "Two pieces of paper that meet at a corner are two: the ink between them closes.",
+                _loops_across_corners,
+            ),
+            usual(
+                "Ink that reaches the edge parts the paper outside, and that makes no loop: lay a "
+                "rim of paper round the picture first.",
+                lambda ink: int(ndimage.label(~ink)[1]) - 1,
+                lambda ink: max(int(ndimage.label(~ink)[1]) - 1, 0),
+            ),
+            usual(
+                "You count pieces of ink. A loop is a piece of paper.",
+                lambda ink: int(ndimage.label(ink)[1]),
+                lambda ink: int(ndimage.label(ink, np.ones((3, 3)))[1]),
+            ),
+            usual(
+                "You count the pixels inside. Asked for is how many pieces they make.",
+                lambda ink: int((ndimage.binary_fill_holes(ink) & ~ink).sum()),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
         "attack_step",
         lambda slope, changed, pixels, epsilon, rate: _step_back(
             slope, changed, pixels, epsilon, rate
@@ -371,6 +444,44 @@ EXERCISES = (
                 lambda slope, changed, pixels, epsilon, rate: _step_back(
                     slope, changed, pixels, epsilon, epsilon
                 ),
+            ),
+        ),
+    ),
+    Exercise(
+        "ch16",
+        "keep_largest",
+        lambda found, active: np.maximum(_keep(found, active), 0),
+        cases=_code_cases,
+        mistakes=(
+            usual(
+                "What is below 0 does not become active, even where it is among the largest.",
+                _keep,
+            ),
+            usual(
+                "You keep the largest in size, whatever their signs. Keep the largest.",
+                lambda found, active: np.maximum(_keep(found, active, np.abs(found)), 0),
+                lambda found, active: _keep(found, active, np.abs(found)),
+            ),
+            usual(
+                "Each example has its own `active` units: look along each row, not down a column.",
+                lambda found, active: np.maximum(_keep(found.T, active).T, 0),
+            ),
+            usual(
+                "You keep the smallest.",
+                lambda found, active: np.maximum(_keep(found, active, -found), 0),
+                lambda found, active: _keep(found, active, -found),
+            ),
+            usual(
+                "That is every unit above 0, however many. At most `active` of them stay.",
+                lambda found, active: np.maximum(found, 0),
+            ),
+            usual(
+                "Which unit was active is lost: leave what is kept in its place, with 0 elsewhere.",
+                lambda found, active: np.maximum(-np.sort(-found, axis=1)[:, :active], 0),
+            ),
+            usual(
+                "You tell that a unit is active, and not how much.",
+                lambda found, active: (np.maximum(_keep(found, active), 0) > 0).astype(float),
             ),
         ),
     ),

@@ -117,12 +117,12 @@ def search_rates(record: Record, sets: Sets) -> dict[str, float]:
     for name in LEARN:
         entry = record.parts.setdefault("search", {}).setdefault(name, {"scores": {}})
         if "rate" not in entry:
+            if name == "cleaned in training":
+                denoiser = learn("denoiser", best["denoiser"], SEARCHED, sets, None)
             found = partial(score_rate, name, sets, denoiser)
             entry["rate"] = find_best(RATES, entry["scores"], found)
         best[name] = entry["rate"]
         record.save("search", name, best[name])
-        if name == "denoiser":
-            denoiser = learn(name, best[name], SEARCHED, sets, None)
     return best
 
 

@@ -36,8 +36,8 @@ from .concepts import count_loops as count_loops
 from .concepts import fit_concept as fit_concept
 from .concepts import guess_by_class as guess_by_class
 from .concepts import label_concepts as label_concepts
+from .concepts import pen_width as pen_width
 from .concepts import share_explained as share_explained
-from .concepts import stroke_width as stroke_width
 from .concepts import train_dictionary as train_dictionary
 from .concepts import unit_aurocs as unit_aurocs
 from .denoising import AS_PIXELS as AS_PIXELS

@@ -64,7 +64,7 @@ def count_loops(images: NDArray[np.uint8], least: int = 2) -> NDArray[np.int64]:
     return np.array(counts, np.int64)
 
 
-def stroke_width(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def pen_width(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the mean width of the strokes in pixels, float64 (n,); 0 for an empty image.
 
     A stroke of length L and width w has an area of L w, and an edge of about 2 L: so the width is
@@ -92,7 +92,7 @@ def label_concepts(images: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
     return {
         "loop": count_loops(images) > 0,
         "slant": measure_digits(images)["slant"] > LEANING,
-        "thick pen": stroke_width(images) > THICK,
+        "thick pen": pen_width(images) > THICK,
     }
 
 

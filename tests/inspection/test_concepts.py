@@ -16,8 +16,8 @@ from mnist_lab.inspection.concepts import (
     fit_concept,
     guess_by_class,
     label_concepts,
+    pen_width,
     share_explained,
-    stroke_width,
     train_dictionary,
     unit_aurocs,
 )
@@ -62,8 +62,8 @@ def test_a_loop_may_lie_at_the_edge_and_close_across_a_corner() -> None:
 def test_the_width_of_a_bar_is_its_width(width: int) -> None:
     # Its ends are edges too: 2 w of 2 L + 2 w.
     expected = 2 * 20 * width / (2 * 20 + 2 * width)
-    assert stroke_width(bar(width)[None])[0] == pytest.approx(expected, rel=0.05)
-    assert stroke_width(np.zeros((1, 28, 28), np.uint8)).tolist() == [0]
+    assert pen_width(bar(width)[None])[0] == pytest.approx(expected, rel=0.05)
+    assert pen_width(np.zeros((1, 28, 28), np.uint8)).tolist() == [0]
 
 
 def test_concepts_say_of_drawn_signs_what_they_are() -> None:

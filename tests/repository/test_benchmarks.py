@@ -1454,7 +1454,6 @@ class TestOpenTasks:
         assert not places.any()
 
 
-
 def test_directions_of_edges_tell_which_way_the_grey_rises() -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[0, :, 14:] = 255  # an upright edge: grey rises to the right, the first direction

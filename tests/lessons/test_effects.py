@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mnist_lab.lessons import collect_effects, effects, show_effect
+from mnist_lab.lessons.records import load_record
 
 RECORD = {
     "results": {
@@ -97,3 +98,7 @@ def test_a_benchmark_collects_and_nothing_is_asserted(capsys: pytest.CaptureFixt
         show_effect("ch99 not yet recorded", 0.2, below=0.1)
     assert found == {"ch07 a gain": 0.1, "ch99 not yet recorded": 0.2}
     assert capsys.readouterr().out == ""
+
+
+def test_names_have_no_dot_since_pages_address_a_record_with_dots() -> None:
+    assert [name for name in load_record("chapters")["results"] if "." in name] == []

@@ -23,7 +23,9 @@ from torch import nn
 
 from mnist_lab.data.mnist import MNIST, load_mnist
 from mnist_lab.data.normalisation import Normalisation
+from mnist_lab.lessons.records import load_record
 from mnist_lab.models.registry import build_model
+from mnist_lab.training import ARTICLES as ARTICLE_RECIPES
 from mnist_lab.training.batches import Batches
 
 ROOT = Path(__file__).parents[2]
@@ -329,6 +331,15 @@ def test_measured_results_are_never_typed_in() -> None:
             r"|presets:results\.best\.accuracy\.mean)(\\?\|(,|\.\d[%f]))?",
             address,
         ), address
+
+
+def test_what_the_pretrained_file_is_worth_is_what_the_record_says() -> None:
+    found = load_record("articles")["results"]["article_000"]
+    promised = found["as_promised"]
+    assert promised["best_of_search"] < promised["best_of_search_from_scratch"] + 0.002
+    printed = ARTICLE_RECIPES["article_000"].as_printed.config
+    assert promised["learning_rate"] == pytest.approx(100 * printed.learning_rate)
+    assert promised["accuracy"]["low"] > found["corrected"]["accuracy"]["high"] + 0.03
 
 
 def test_every_citation_is_in_the_bibliography() -> None:

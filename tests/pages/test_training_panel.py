@@ -84,7 +84,7 @@ def test_it_learns_from_nothing_and_shows_it(browser: Browser) -> None:
               return [width, height, data.some((value, k) => k % 4 === 3 && value > 200)];
             }"""
         )
-        assert inked == [8 * 29 - 1, 8 * 29 - 1, True]  # 64 hidden units
+        assert inked == [8 * 29 - 1, 4 * 29 - 1, True]
 
 
 def test_the_same_seed_learns_the_same_and_without_a_worker_too(browser: Browser) -> None:

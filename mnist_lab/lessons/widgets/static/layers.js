@@ -25,7 +25,6 @@ class Layer {
     this.parameters = [];
     this.values = new Float64Array(0);
     this.gradient = new Float64Array(0);
-    this.usual = 0; // the number that most of its numbers are, if any is
   }
 
   /** Make room for a batch of `count` images; what was there may be lost. */
@@ -38,10 +37,9 @@ class Layer {
 
 /** The image: it only holds its numbers, and nobody asks for their gradient. */
 export class Input extends Layer {
-  constructor(side, paper) {
+  constructor(side) {
     super("image", null, 1, side, side);
     this.isInput = true;
-    this.usual = paper;
   }
 }
 
@@ -314,75 +312,42 @@ export class Linear extends Layer {
     this.fanIn = before.size;
   }
 
-  hold(count) {
-    super.hold(count);
-    if (this.places) return;
-    this.places = new Int32Array(this.before.size); // of one image's numbers that are not the usual
-    this.above = new Float64Array(this.before.size); // and by how much they differ from it
-  }
-
-  /** List where an image has ink, or a hidden layer is awake; four of five products are spared. */
-  list(image) {
-    const { before: { values, size, usual }, places, above } = this;
-    let listed = 0;
-    for (let k = 0; k < size; k += 1) {
-      const value = values[image * size + k] - usual;
-      if (value === 0) continue;
-      places[listed] = k;
-      above[listed] = value;
-      listed += 1;
-    }
-    return listed;
-  }
-
-  /** Z = X W^T + b, where X is what is usual and what lies above it. */
   forward(count) {
-    const { before, places, above, size, values } = this;
-    const { values: weights } = this.weight;
-    const ofUsual = Float64Array.from(this.bias.values);
-    if (before.usual !== 0) {
-      for (let row = 0, place = 0; row < size; row += 1) {
-        for (let k = 0; k < before.size; k += 1, place += 1) ofUsual[row] += weights[place] * before.usual;
-      }
-    }
+    const { size } = this.before;
+    const inputs = this.before.values;
+    const weights = this.weight.values;
     for (let image = 0; image < count; image += 1) {
-      const listed = this.list(image);
-      for (let row = 0; row < size; row += 1) {
-        const weight = row * before.size;
-        let sum = ofUsual[row];
-        for (let k = 0; k < listed; k += 1) sum += weights[weight + places[k]] * above[k];
-        values[image * size + row] = sum;
+      const start = image * size;
+      for (let row = 0; row < this.size; row += 1) {
+        const weight = row * size;
+        let sum = this.bias.values[row];
+        for (let k = 0; k < size; k += 1) sum += weights[weight + k] * inputs[start + k];
+        this.values[image * this.size + row] = sum;
       }
     }
   }
 
   /** dW = dZ^T X, the sum of the rows of dZ is db, dX = dZ W. */
   backward(count) {
-    const { before, places, above } = this;
+    const { before } = this;
+    const { size } = before;
     const { values: weights, gradient: weightGradient } = this.weight;
-    const { gradient: biasGradient } = this.bias;
     weightGradient.fill(0);
-    biasGradient.fill(0);
-    if (!before.isInput) before.gradient.fill(0, 0, count * before.size);
+    this.bias.gradient.fill(0);
+    if (!before.isInput) before.gradient.fill(0, 0, count * size);
     for (let image = 0; image < count; image += 1) {
-      const start = image * before.size;
-      const listed = this.list(image);
+      const start = image * size;
       for (let row = 0; row < this.size; row += 1) {
         const slope = this.gradient[image * this.size + row];
         if (slope === 0) continue;
-        biasGradient[row] += slope;
-        const weight = row * before.size;
-        for (let k = 0; k < listed; k += 1) weightGradient[weight + places[k]] += slope * above[k];
-        if (before.isInput) continue;
-        for (let k = 0; k < before.size; k += 1) {
-          before.gradient[start + k] += slope * weights[weight + k];
+        this.bias.gradient[row] += slope;
+        const weight = row * size;
+        for (let k = 0; k < size; k += 1) {
+          weightGradient[weight + k] += slope * before.values[start + k];
         }
+        if (before.isInput) continue;
+        for (let k = 0; k < size; k += 1) before.gradient[start + k] += slope * weights[weight + k];
       }
-    }
-    if (before.usual === 0) return;
-    for (let row = 0, place = 0; row < this.size; row += 1) {
-      const ofUsual = before.usual * biasGradient[row];
-      for (let k = 0; k < before.size; k += 1, place += 1) weightGradient[place] += ofUsual;
     }
   }
 }

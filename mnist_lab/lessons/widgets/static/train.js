@@ -16,7 +16,6 @@ import { makeRandom } from "./chance.js";
 const SIDE = 28;
 export const MEAN = 0.1307; // of MNIST's training digits, as the next (chapter 1)
 export const DEVIATION = 0.3081;
-const PAPER = -MEAN / DEVIATION; // what the network is given where there is no ink
 const CLASSES = 10;
 const FORMAT = "mnist-lab web 1";
 
@@ -63,7 +62,7 @@ const ARCHITECTURES = {
 
 /** A network that has learnt nothing; `width` is the number of hidden units or of first channels. */
 export function createNetwork(model, { width = 0, seed = 0, atZero = false } = {}) {
-  const input = new Input(SIDE, PAPER);
+  const input = new Input(SIDE);
   const layers = ARCHITECTURES[model](input, width);
   if (!atZero) drawWeights(layers, seed);
   return new Network(model, width, layers);
@@ -91,7 +90,7 @@ class Network {
     const [input, ...others] = this.layers;
     const factor = 1 / (255 * DEVIATION);
     for (let k = 0; k < images.length; k += 1) {
-      input.values[k] = images[k] * factor + PAPER;
+      input.values[k] = images[k] * factor - MEAN / DEVIATION;
     }
     for (const layer of others) layer.forward(count, learning);
     return count;

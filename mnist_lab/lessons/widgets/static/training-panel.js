@@ -12,7 +12,7 @@ import css from "./train-here.css";
 
 const NETWORKS = {
   linear: { words: "1 layer: linear", model: "linear", width: 0, rate: 0.002 },
-  mlp: { words: "2 layers: MLP", model: "mlp", width: 64, rate: 0.002 },
+  mlp: { words: "2 layers: MLP", model: "mlp", width: 32, rate: 0.002 },
   cnn: { words: "4 layers: CNN", model: "quick_cnn", width: 8, rate: 0.01 },
 };
 const RATES = [0.0001, 0.0005, 0.002, 0.01, 0.05, 0.2, 1, 10];

@@ -234,9 +234,10 @@ def test_a_code_is_taken_in_any_form_from_any_chapter_and_nothing_else(
             assert "no code" in (paste(text) or "")
         assert page.evaluate("READING.ofChapter('ch07').exercises") == {}
         assert paste(f" {EXERCISES['clip_together'].code.lower()} ") == "clip_together is ticked."
-        elsewhere = paste(f"{EXERCISES['hide'].code}, {EXERCISES['normalise'].code}")
+        elsewhere = paste(f"{EXERCISES['masked_error'].code}, {EXERCISES['normalise'].code}")
         assert (
-            elsewhere == "normalise (1. Prepare the data), hide (12. Pretrain your own) are ticked."
+            elsewhere
+            == "normalise (1. Prepare the data), masked_error (12. Pretrain your own) are ticked."
         )
         assert list(reader.memory()["chapters"]) == ["ch07", "ch01", "ch12"]
 

@@ -21,9 +21,7 @@ ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("ch*.ipynb"))
 PUBLISHED = ROOT / "_build" / "published" / "notebooks"
 # The line of the first cell before, and after it is pinned.
-OPEN = (
-    'COMMIT = "main"  # as it is now; the book\'s site opens notebooks that name their own commit\n'
-)
+OPEN = 'COMMIT = "main"  # as it is now; the site\'s notebooks name their own commit\n'
 PINNED = 'COMMIT = "{}"  # the one that this notebook is from\n'
 
 

@@ -18,7 +18,6 @@ import mnist_lab
 from mnist_lab.lessons import plots
 from mnist_lab.lessons.quizzes import load_questions
 from mnist_lab.lessons.records import load_record
-from tools.notebooks import installs
 
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -105,7 +104,6 @@ def test_lines_of_code_fit_the_page(path: Path) -> None:
     wide = [
         line
         for cell in cells(path)
-        if not installs(cell)
         for line in cell.source.splitlines()
         if len(line) > 76
     ]

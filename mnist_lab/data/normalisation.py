@@ -31,5 +31,9 @@ class Normalisation:
         # One multiplication and one addition: the formula above in its cheapest order.
         return pixels.float() * (1 / (255 * self.deviation)) - self.mean / self.deviation
 
+    def undo(self, images: Tensor) -> Tensor:
+        """Turn normalised images back into pixels, from 0 to 1."""
+        return images * self.deviation + self.mean
+
 
 MNIST_NORMALISATION = Normalisation()

@@ -33,6 +33,7 @@ from mnist_lab.models.vit import TransformerBlock, VisionTransformer, patchify, 
 from mnist_lab.training.batches import Batch, move
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.draws import Draws
+from mnist_lab.training.objectives import refuse_what_wants_labels
 from mnist_lab.training.processes import inside_replica
 from mnist_lab.training.scoring import Score, cast_for, eval_mode
 
@@ -269,13 +270,7 @@ class GuessHiddenPatches:
     def check(self, model: nn.Module, config: TrainConfig, class_names: tuple[str, ...]) -> None:
         """Refuse another model, a share that hides nothing or all, and what wants labels."""
         count_hidden(_as_autoencoder(model).patches, self.mask_share)
-        plain = TrainConfig()
-        for name in ("hardest_share", "upstrokes", "habits", "label_smoothing"):
-            if getattr(config, name) != getattr(plain, name):
-                raise ValueError(
-                    f"{name} needs labels, and masked pretraining reads none: leave it at "
-                    f"{getattr(plain, name)}."
-                )
+        refuse_what_wants_labels(config, "masked pretraining")
 
     def loss(
         self, model: nn.Module, batch: Batch, draws: Draws, config: TrainConfig

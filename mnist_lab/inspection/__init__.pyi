@@ -49,7 +49,6 @@ from .denoising import RemoveNoise as RemoveNoise
 from .denoising import add_noise as add_noise
 from .denoising import clean as clean
 from .denoising import make_denoiser as make_denoiser
-from .denoising import to_pixels as to_pixels
 from .foreign import FOREIGN as FOREIGN
 from .foreign import draw_foreign as draw_foreign
 from .influence import find_nearest as find_nearest

@@ -58,7 +58,7 @@ class ClassifyUnderAttack(Classify):
         """Return the mean cross-entropy of changed digits, and which of them were right."""
         images, labels = batch
         normalisation = config.normalisation
-        pixels = (images * normalisation.deviation + normalisation.mean).clamp(0, 1)
+        pixels = normalisation.undo(images).clamp(0, 1)
         noise = 2 * draws.uniform_each(*pixels.shape[1:]).to(pixels.device) - 1
         with eval_mode(model):
             network = PixelNetwork(model, normalisation)

@@ -17,8 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ from mnist_lab.models.seeding import drawn_from, seeded_generator
 from mnist_lab.training.batches import Batch, move
 from mnist_lab.training.config import TrainConfig
 from mnist_lab.training.draws import Draws
-from mnist_lab.training.objectives import Classify
+from mnist_lab.training.objectives import Classify, WholeModel, refuse_what_wants_labels
 from mnist_lab.training.scoring import Score, eval_mode
 
 AS_PIXELS = Normalisation(0.0, 1.0)  # pixels from 0 to 1, as they are
@@ -96,7 +95,7 @@ class CleanedFirst(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (n, classes) of normalised images (n, 1, 28, 28)."""
-        pixels = self.denoiser(to_pixels(images, self.normalisation)).clamp(0, 1)
+        pixels = self.denoiser(self.normalisation.undo(images)).clamp(0, 1)
         logits: Tensor = self.network(self.normalisation(255 * pixels))
         return logits
 
@@ -114,11 +113,6 @@ def clean(denoiser: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         parts = [denoiser(some) for some in as_pixels(images).split(_AT_ONCE)]
     cleaned: NDArray[np.uint8] = (255 * torch.cat(parts)[:, 0].clamp(0, 1)).round().byte().numpy()
     return cleaned
-
-
-def to_pixels(images: Tensor, normalisation: Normalisation) -> Tensor:
-    """Return normalised images as pixels from 0 to 1: the way back."""
-    return images * normalisation.deviation + normalisation.mean
 
 
 def add_noise(pixels: Tensor, most: float, draws: Draws) -> Tensor:
@@ -143,7 +137,7 @@ def _check_most(most: float) -> None:
 
 
 @dataclass(frozen=True)
-class RemoveNoise:
+class RemoveNoise(WholeModel):
     """Mean squared error of pixels from 0 to 1 against the digit without noise; reads no label.
 
     Attributes
@@ -153,7 +147,6 @@ class RemoveNoise:
     """
 
     most: float = 100.0
-    beside: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         _check_most(self.most)
@@ -164,13 +157,7 @@ class RemoveNoise:
             raise ValueError(
                 "A denoiser takes pixels from 0 to 1: train with normalisation=AS_PIXELS."
             )
-        plain = TrainConfig()
-        for name in ("hardest_share", "upstrokes", "habits", "label_smoothing"):
-            if getattr(config, name) != getattr(plain, name):
-                raise ValueError(
-                    f"{name} needs labels, and to remove noise reads none: leave it at "
-                    f"{getattr(plain, name)}."
-                )
+        refuse_what_wants_labels(config, "to remove noise")
 
     def loss(
         self, model: nn.Module, batch: Batch, draws: Draws, config: TrainConfig
@@ -192,13 +179,6 @@ class RemoveNoise:
                 count += size
         return Score(total / count, math.nan, count)
 
-    def kept(self, model: nn.Module) -> nn.Module:
-        """Return the whole model."""
-        return model
-
-    def save_beside(self, folder: Path, model: nn.Module) -> None:
-        """Write nothing: the checkpoint has it all."""
-
     def describe(self) -> dict[str, Any]:
         """Return the method and its settings."""
         return {"method": "denoising", "objective": asdict(self)}
@@ -206,9 +186,6 @@ class RemoveNoise:
     def describe_score(self, score: Score) -> dict[str, float]:
         """Return the mean squared error."""
         return {"squared_error": score.loss}
-
-    def finish(self, model: nn.Module) -> None:
-        """Leave the model as it is."""
 
 
 class ReadThroughNoise(Classify):
@@ -229,7 +206,7 @@ class ReadThroughNoise(Classify):
     ) -> tuple[Tensor, Tensor]:
         """Return the mean cross-entropy in nats, and which answers were right."""
         images, labels = batch
-        pixels = add_noise(to_pixels(images, config.normalisation), self.most, draws)
+        pixels = add_noise(config.normalisation.undo(images), self.most, draws)
         return super().loss(model, (config.normalisation(255 * pixels), labels), draws, config)
 
     def describe(self) -> dict[str, Any]:

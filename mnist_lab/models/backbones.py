@@ -124,7 +124,7 @@ class Backbone(nn.Module):
         -------
         Tensor (n, 3, input_size, input_size)
         """
-        pixels = images * self.normalisation.deviation + self.normalisation.mean  # in [0, 1]
+        pixels = self.normalisation.undo(images)
         if self.dark_ink:
             pixels = 1 - pixels
         size = (self.input_size, self.input_size)

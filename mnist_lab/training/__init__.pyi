@@ -34,6 +34,8 @@ from .loop import train_step as train_step
 from .loop import update_average as update_average
 from .objectives import Classify as Classify
 from .objectives import Objective as Objective
+from .objectives import WholeModel as WholeModel
+from .objectives import refuse_what_wants_labels as refuse_what_wants_labels
 from .preparation import prepare_digits as prepare_digits
 from .processes import ALONE as ALONE
 from .processes import TIMEOUT as TIMEOUT

@@ -67,10 +67,24 @@ class Objective(Protocol):
         """Leave the model as its user expects it."""
 
 
-class Classify:
-    """Cross-entropy of logits and labels; scored by accuracy, and among equals by loss."""
+class WholeModel:
+    """What tasks have in common whose checkpoint is the model as it is, with nothing beside it."""
 
     beside: ClassVar[tuple[str, ...]] = ()
+
+    def kept(self, model: nn.Module) -> nn.Module:
+        """Return the whole model."""
+        return model
+
+    def save_beside(self, folder: Path, model: nn.Module) -> None:
+        """Write nothing: the checkpoint has it all."""
+
+    def finish(self, model: nn.Module) -> None:
+        """Leave the model as it is."""
+
+
+class Classify(WholeModel):
+    """Cross-entropy of logits and labels; scored by accuracy, and among equals by loss."""
 
     def check(self, model: nn.Module, config: TrainConfig, class_names: tuple[str, ...]) -> None:
         """Refuse a head that has no place for some class."""
@@ -96,13 +110,6 @@ class Classify:
         """Return mean loss and accuracy, in eval mode."""
         return evaluate(model, batches)
 
-    def kept(self, model: nn.Module) -> nn.Module:
-        """Return the whole model."""
-        return model
-
-    def save_beside(self, folder: Path, model: nn.Module) -> None:
-        """Write nothing: the checkpoint has it all."""
-
     def describe(self) -> dict[str, Any]:
         """Return nothing: to classify is what is done unless a card says otherwise."""
         return {}
@@ -111,5 +118,18 @@ class Classify:
         """Return accuracy and loss."""
         return {"validation_accuracy": score.accuracy, "validation_loss": score.loss}
 
-    def finish(self, model: nn.Module) -> None:
-        """Leave the model as it is."""
+
+def refuse_what_wants_labels(config: TrainConfig, task: str) -> None:
+    """Refuse settings that a task without labels cannot follow.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not as it is by default; `task` is what the message calls it.
+    """
+    plain = TrainConfig()
+    for name in ("hardest_share", "upstrokes", "habits", "label_smoothing"):
+        if getattr(config, name) != getattr(plain, name):
+            raise ValueError(
+                f"{name} needs labels, and {task} reads none: leave it at {getattr(plain, name)}."
+            )

@@ -101,12 +101,7 @@ def test_cells_are_short(path: Path) -> None:
 
 @each_chapter
 def test_lines_of_code_fit_the_page(path: Path) -> None:
-    wide = [
-        line
-        for cell in cells(path)
-        for line in cell.source.splitlines()
-        if len(line) > 76
-    ]
+    wide = [line for cell in cells(path) for line in cell.source.splitlines() if len(line) > 76]
     assert wide == []
 
 

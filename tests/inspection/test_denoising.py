@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mnist_lab.data.corruptions import corrupt
 from mnist_lab.data.digit_set import DigitSet
-from mnist_lab.data.normalisation import MNIST_NORMALISATION
 from mnist_lab.inspection.denoising import (
     AS_PIXELS,
     DENOISE,
@@ -23,9 +22,7 @@ from mnist_lab.inspection.denoising import (
     add_noise,
     clean,
     make_denoiser,
-    to_pixels,
 )
-from mnist_lab.inspection.pixels import as_pixels
 from mnist_lab.models.registry import build_model
 from mnist_lab.training.batches import Batches
 from mnist_lab.training.config import TrainConfig
@@ -140,12 +137,6 @@ def test_a_network_that_learns_with_noise_reads_through_it(
                   device="cpu", progress=False)  # fmt: skip
         found[name] = evaluate(run.model, Batches(noisy)).accuracy
     assert found["with"] > found["without"] + 0.1
-
-
-def test_the_way_back_to_pixels_is_exact(small_sets: tuple[DigitSet, DigitSet]) -> None:
-    images = small_sets[1].images[:5]
-    normal = MNIST_NORMALISATION(torch.from_numpy(images)[:, None])
-    assert torch.allclose(to_pixels(normal, MNIST_NORMALISATION), as_pixels(images), atol=1e-6)
 
 
 def test_a_denoiser_gives_images_of_the_size_it_was_given_and_first_weights_from_the_seed() -> None:

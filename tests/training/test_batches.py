@@ -62,6 +62,12 @@ class TestNormalisation:
         assert float(normalised.mean()) == pytest.approx(0, abs=0.02)
         assert float(normalised.std()) == pytest.approx(1, abs=0.02)
 
+    def test_can_be_undone(self, small_sets: tuple[DigitSet, DigitSet]) -> None:
+        pixels = torch.from_numpy(small_sets[0].images)
+        for normalisation in (MNIST_NORMALISATION, Normalisation(0.5, 0.25)):
+            back = normalisation.undo(normalisation(pixels))
+            assert torch.allclose(back, pixels / 255, atol=1e-6)
+
     @pytest.mark.parametrize("deviation", [0.0, -0.3, float("nan"), float("inf")])
     def test_refuses_a_deviation_that_cannot_be_one(self, deviation: float) -> None:
         with pytest.raises(ValueError, match=r"^deviation must be above 0.*, found .*\.$"):
